@@ -1,0 +1,3 @@
+//! Registry client: resolve, fetch with resume, authenticate; blocking.
+
+#![forbid(unsafe_code)]

@@ -1,0 +1,160 @@
+//! What the engine is asked to make: the one door through which every face creates a container.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use lamina_types::mount::MountSpec;
+use lamina_types::{
+    ContainerName, DeviceSpec, Platform, Reference, Resources, Signal, Ulimit, UserSpec,
+};
+use serde::{Deserialize, Serialize};
+
+/// A container as it was asked for: typed and checked, nothing opened yet.
+///
+/// The CLI, the API and the CRI translate into this and nothing else. It is kept whole in
+/// `record.json`, because inspect, start, restart, update and commit read it again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreateRequest {
+    /// The image to run.
+    pub image: Reference,
+    /// The platform of the image; `None` is the host's.
+    pub platform: Option<Platform>,
+    /// When to ask the registry.
+    pub pull: PullPolicy,
+    /// The container's name; `None` makes an `adjective_noun` one.
+    pub name: Option<ContainerName>,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// What is executed.
+    pub process: ProcessRequest,
+    /// What it may see and reach.
+    pub isolation: IsolationRequest,
+    /// What it may use.
+    pub resources: Resources,
+    /// The parent cgroup, an absolute path in every hierarchy; `None` is `/lamina`.
+    pub cgroup_parent: Option<String>,
+    /// Mounts, in the order they were given.
+    pub mounts: Vec<MountSpec>,
+    /// Whether the root filesystem is read-only.
+    pub read_only: bool,
+    /// The size of /dev/shm in bytes; `None` is 64 MiB.
+    pub shm_size: Option<u64>,
+    /// Host devices.
+    pub devices: Vec<DeviceSpec>,
+    /// Kernel parameters, dotted names.
+    pub sysctls: BTreeMap<String, String>,
+    /// Whether the container goes with its exit (`--rm`).
+    pub remove: bool,
+    /// Where the id is written (`--cidfile`); the file must not exist.
+    pub cidfile: Option<PathBuf>,
+}
+
+/// What a container executes, and how it is talked to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ProcessRequest {
+    /// Replaces the image's entrypoint; an empty list clears it.
+    pub entrypoint: Option<Vec<String>>,
+    /// The arguments after the image's name.
+    pub args: Vec<String>,
+    /// `NAME=value`, or `NAME` alone to remove the image's.
+    pub env: Vec<String>,
+    /// The working directory; it is made if it does not exist.
+    pub workdir: Option<PathBuf>,
+    /// The user; `None` is the image's.
+    pub user: Option<UserSpec>,
+    /// Supplementary groups, names or numbers.
+    pub group_add: Vec<String>,
+    /// Whether the process has a terminal.
+    pub tty: bool,
+    /// Whether stdin is kept open.
+    pub stdin: bool,
+    /// Whether a tiny init reaps for the program (`--init`).
+    pub init: bool,
+    /// The signal that stops it; `None` is the image's, else SIGTERM.
+    pub stop_signal: Option<Signal>,
+    /// Resource limits.
+    pub ulimits: Vec<Ulimit>,
+    /// The adjustment of the OOM score, -1000 to 1000.
+    pub oom_score_adj: Option<i32>,
+}
+
+/// How far a container is separated from the host.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct IsolationRequest {
+    /// The hostname; `None` is the short id, or the host's with `uts: Host`.
+    pub hostname: Option<String>,
+    /// `--network`.
+    pub network: NetworkMode,
+    /// `--pid`.
+    pub pid: NamespaceMode,
+    /// `--ipc`.
+    pub ipc: NamespaceMode,
+    /// `--uts`.
+    pub uts: NamespaceMode,
+    /// `--cgroupns`.
+    pub cgroup: NamespaceMode,
+    /// `--privileged`.
+    pub privileged: bool,
+    /// Capabilities added, without `CAP_`, or `ALL`.
+    pub cap_add: Vec<String>,
+    /// Capabilities dropped, without `CAP_`, or `ALL`.
+    pub cap_drop: Vec<String>,
+    /// `--security-opt seccomp=…`.
+    pub seccomp: SeccompMode,
+    /// `--security-opt no-new-privileges`.
+    pub no_new_privileges: bool,
+    /// `--security-opt label=…`, where SELinux is enabled.
+    pub label: Vec<String>,
+    /// `--security-opt systempaths=unconfined`: neither masks nor read-only paths.
+    pub systempaths_unconfined: bool,
+}
+
+/// Whether a namespace is the container's own or the host's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NamespaceMode {
+    /// Its own.
+    #[default]
+    Private,
+    /// The host's.
+    Host,
+}
+
+/// The network of a container.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NetworkMode {
+    /// Its own namespace with nothing but loopback.
+    #[default]
+    None,
+    /// The host's.
+    Host,
+}
+
+/// The system call filter of a container.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SeccompMode {
+    /// Docker's default profile.
+    #[default]
+    Default,
+    /// No filter.
+    Unconfined,
+    /// A profile in Docker's JSON form: its text, read by the face.
+    Profile(String),
+}
+
+/// When the registry is asked for an image.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PullPolicy {
+    /// Every time.
+    Always,
+    /// Only if it is not here.
+    #[default]
+    Missing,
+    /// Never.
+    Never,
+}

@@ -1,0 +1,3 @@
+//! Images to root filesystems: prepare, view, remove, and the storage modes.
+
+#![forbid(unsafe_code)]

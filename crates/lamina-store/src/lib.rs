@@ -1,0 +1,3 @@
+//! Blobs, layers, refs, leases and garbage collection on disk.
+
+#![forbid(unsafe_code)]

@@ -1,0 +1,1 @@
+//! System calls rustix does not have; the only crate with unsafe code.

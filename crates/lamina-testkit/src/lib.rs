@@ -1,0 +1,1 @@
+//! Test support: a hermetic host, tiny and evil images, an evil registry, a leak sweep.

@@ -1,0 +1,27 @@
+//! The nouns every other crate speaks: ids, digests, image references, platforms, OCI documents,
+//! mounts, root filesystems and error kinds.
+//!
+//! Nothing here does I/O, and nothing here knows where things are kept. A value of one of these
+//! types has been checked: a [`Digest`] names a hash, a [`Reference`] is normalised as Docker's,
+//! a [`ContainerId`] is 64 hexadecimal digits.
+
+#![forbid(unsafe_code)]
+
+mod digest;
+mod error;
+pub mod explain;
+mod id;
+pub mod mount;
+pub mod oci;
+mod platform;
+mod process;
+mod reference;
+mod rootfs;
+
+pub use digest::{Algorithm, DiffId, Digest, DigestError, ImageId};
+pub use error::ErrorKind;
+pub use id::{ContainerId, ContainerName, IdError, NameError};
+pub use platform::{Platform, PlatformError};
+pub use process::{DeviceSpec, NameOrId, Resources, Signal, Ulimit, UserSpec};
+pub use reference::{Reference, ReferenceError};
+pub use rootfs::{Rootfs, Source};

@@ -1,1 +1,42 @@
-//! System calls rustix does not have; the only crate with unsafe code.
+//! System calls that rustix does not have; the only crate with unsafe code.
+//!
+//! One file per area. Every wrapper takes borrowed descriptors and C strings and gives owned
+//! descriptors and a typed errno; what a wrapper cannot make safe by its types (a fork in a
+//! threaded process) it checks at run time. Policy is elsewhere: nothing here knows what a
+//! container is.
+//!
+//! Before adding a wrapper, look whether rustix has grown a safe one.
+
+#![expect(
+    unsafe_code,
+    reason = "the one place for system calls without a safe wrapper"
+)]
+
+pub mod bpf;
+pub mod clone;
+pub mod exec;
+pub mod fds;
+pub mod keyring;
+pub mod link;
+pub mod mount;
+pub mod namespace;
+pub mod pidfd;
+pub mod process;
+pub mod seccomp;
+pub mod signals;
+
+use rustix::io::Errno;
+
+/// Turns the result of a raw system call into a value or the errno it left.
+fn checked(result: libc::c_long) -> Result<libc::c_long, Errno> {
+    if result == -1 {
+        Err(last_errno())
+    } else {
+        Ok(result)
+    }
+}
+
+/// Returns the errno of the last failed libc call.
+fn last_errno() -> Errno {
+    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
+}

@@ -1,8 +1,15 @@
-//! Mounts a user asks for: `-v`, `--mount`, `--tmpfs`.
+//! Mounts a user asks for: `-v`, `--mount`, `--tmpfs`; there is one parser for each.
+
+mod csv;
+mod parse;
+mod tmpfs;
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+
+pub use parse::MountError;
+pub(crate) use parse::clean;
 
 /// One mount as a user asked for it, typed and checked but not yet resolved on the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,2 +1,71 @@
-//! Automation.
-fn main() {}
+//! The project's automation: what CI runs, and what a developer types.
+//!
+//! One verb, one file. Everything is started with `cargo xtask VERB`; without a verb the list is
+//! printed.
+
+#![forbid(unsafe_code)]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "a developer's tool prints, and the files it writes are not the store's"
+)]
+
+mod bench;
+mod check;
+mod crash;
+mod debian;
+mod docs;
+mod layers;
+mod licences;
+mod product;
+mod shell;
+mod test;
+mod tidy;
+mod vm;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask VERB
+
+  test            install what the tests drive, then run all of them
+  check           fmt, clippy, licences, layers, tidy, docs, product
+  bench start     what a container's start costs: the floor, lamina and the installed peers
+  bench pull      what a pull costs: lamina and the installed peers, from a registry on loopback
+  bench all       both; `--write` also writes docs/reference/benchmarks.md
+  vm              the privileged tests on Debian's kernel with pure cgroup v2, under qemu
+  crash [--full]  kill the CLI, the monitor and init at their n-th system call
+  layers          every dependency goes down; regenerates crates/README.md
+  tidy            sizes, names and documents
+  licences        licences, bans and sources of the dependencies
+  docs            API documentation without warnings, no dead links in the pages
+  product         what must not be in the shipped binary";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let outcome = match words.as_slice() {
+        ["test", rest @ ..] => test::run(rest),
+        ["check"] => check::run(),
+        ["bench", rest @ ..] => bench::run(rest),
+        ["vm"] => vm::run(),
+        ["crash", rest @ ..] => crash::run(rest),
+        ["layers"] => layers::run(layers::Mode::Write),
+        ["tidy"] => tidy::run(),
+        ["licences"] => licences::run(),
+        ["docs"] => docs::run(),
+        ["product"] => product::run(),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! `bench pull`: the same image from the same registry, each time into a new store on a new ext4
+//! with a journal.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+
+use super::image::Registry;
+use super::peers::{self, Docker};
+use super::report;
+use super::scratch::Scratch;
+use super::start::lamina_in;
+use crate::shell;
+
+/// Times the pull of every installed engine in turn.
+pub(super) fn run(rounds: usize) -> Result<String> {
+    let scratch = Scratch::new("bench-pull")?;
+    let Some(registry) = Registry::with_image(&scratch)? else {
+        return Ok("SKIP: no Docker to build the image with".to_owned());
+    };
+    let image = registry.image.as_str();
+    let mut times: Vec<(String, Vec<f64>)> = ["lamina", "docker", "podman"]
+        .map(|name| (name.to_owned(), Vec::new()))
+        .into();
+    for round in 0..rounds {
+        for (name, times) in &mut times {
+            let store = scratch.fresh_ext4(&format!("{name}-{round}"))?;
+            let took = match name.as_str() {
+                "lamina" => lamina(store.path(), image).map(Some)?,
+                "docker" => docker(store.path(), image)?,
+                _ => podman(store.path(), image)?,
+            };
+            times.extend(took);
+        }
+    }
+    times.retain(|(_, times)| !times.is_empty());
+    Ok(report::pull(&times, rounds))
+}
+
+fn lamina(store: &Path, image: &str) -> Result<f64> {
+    let mut pull = lamina_in(&store.join("root"), &store.join("run"));
+    timed(pull.args(["pull", image]))
+}
+
+fn docker(store: &Path, image: &str) -> Result<Option<f64>> {
+    let Some(docker) = Docker::start_on(store)? else {
+        return Ok(None);
+    };
+    timed(docker.command().args(["pull", image])).map(Some)
+}
+
+fn podman(store: &Path, image: &str) -> Result<Option<f64>> {
+    let Some(program) = shell::find("podman") else {
+        return Ok(None);
+    };
+    let mut pull = peers::podman_in(&program, store);
+    timed(pull.args(["pull", "--tls-verify=false", image])).map(Some)
+}
+
+/// Milliseconds until the command says that the image is here.
+fn timed(command: &mut Command) -> Result<f64> {
+    let start = Instant::now();
+    let status = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()?;
+    let took = start.elapsed().as_secs_f64() * 1e3;
+    if !status.success() {
+        bail!("{:?}: {status}", command.get_args());
+    }
+    Ok(took)
+}

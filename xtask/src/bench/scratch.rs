@@ -1,0 +1,81 @@
+//! A scratch folder of one benchmark run, and fresh filesystems in it.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use crate::shell;
+
+/// A folder that goes with the value, and with everything mounted below it.
+pub(super) struct Scratch {
+    path: PathBuf,
+}
+
+impl Scratch {
+    /// Makes the folder. Its path is short, because sockets below it have 107 bytes.
+    pub(super) fn new(name: &str) -> Result<Self> {
+        let path = PathBuf::from(format!("/var/tmp/lamina-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path)?;
+        Ok(Self { path })
+    }
+
+    /// Returns the path of something in the folder.
+    pub(super) fn join(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Makes an empty folder in it.
+    pub(super) fn folder(&self, name: &str) -> Result<PathBuf> {
+        let path = self.join(name);
+        std::fs::create_dir_all(&path)?;
+        Ok(path)
+    }
+
+    /// Mounts a new ext4 with a journal at `name`: what users have. The test machine's own root
+    /// has no journal, so that fsync is nearly free and creating after deleting is slow.
+    pub(super) fn fresh_ext4(&self, name: &str) -> Result<Mounted> {
+        let (image, folder) = (self.join(&format!("{name}.img")), self.folder(name)?);
+        let file = std::fs::File::create(&image)?;
+        file.set_len(8 << 30)?;
+        let text = image.to_string_lossy();
+        let lazy = "lazy_itable_init=0,lazy_journal_init=0";
+        shell::run(&mut shell::command(
+            "mkfs.ext4",
+            &["-q", "-F", "-E", lazy, &text],
+        ))?;
+        let at = folder.to_string_lossy();
+        shell::run(&mut shell::command("mount", &["-o", "loop", &text, &at]))?;
+        Ok(Mounted { image, folder })
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let path = self.path.to_string_lossy().into_owned();
+        let _ = shell::command("sh", &["-c", UNMOUNT, "sh", &path]).status();
+        let _ = std::fs::remove_dir_all(&self.path);
+    }
+}
+
+/// Unmounts everything below `$1`, the deepest first.
+const UNMOUNT: &str = r#"awk -v p="$1/" 'index($5, p) == 1 { print $5 }' /proc/self/mountinfo | sort -r | xargs -r -n 1 umount -l"#;
+
+/// A mounted filesystem that goes with the value.
+pub(super) struct Mounted {
+    image: PathBuf,
+    folder: PathBuf,
+}
+
+impl Mounted {
+    /// Returns where it is mounted.
+    pub(super) fn path(&self) -> &Path {
+        &self.folder
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = shell::command("umount", &["-l"]).arg(&self.folder).status();
+        let _ = std::fs::remove_file(&self.image);
+    }
+}

@@ -1,0 +1,63 @@
+#!/bin/busybox sh
+# Pid 1 of the guest. First it leaves the initramfs, whose root cannot be pivoted away from.
+B=/bin/busybox
+if [ ! -e /inside ]; then
+    $B mkdir -p /new
+    $B mount -t tmpfs -o size=1500m root /new
+    $B cp -a /bin /modules /tests /proc /sys /dev /tmp /etc /init /new/
+    $B touch /new/inside
+    exec $B switch_root /new /init
+fi
+$B --install -s /bin
+export PATH=/bin
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+mkdir -p /dev/pts /dev/shm
+mount -t devpts devpts /dev/pts
+mount -t tmpfs shm /dev/shm
+mount -t cgroup2 cgroup /sys/fs/cgroup
+for module in /modules/*.ko; do insmod "$module" || echo "vm: cannot load $module"; done
+ip link set lo up
+echo 'root:x:0:0:root:/root:/bin/sh' > /etc/passwd
+echo 'root:x:0:' > /etc/group
+mkdir -p /root /var/lib /run /usr/bin
+ln -s /bin/busybox /usr/bin/busybox
+export HOME=/root TMPDIR=/tmp LAMINA_BINARY=/bin/lamina
+failed=0
+
+# check WHAT EXPECTED ACTUAL
+check() {
+    if [ "$2" = "$3" ]; then echo "vm: passed: $1"; else echo "vm: FAILED: $1: expected '$2', got '$3'"; failed=1; fi
+}
+
+echo "vm: kernel $(uname -r), controllers: $(cat /sys/fs/cgroup/cgroup.controllers)"
+check "run prints" "hello 1" "$(lamina run --rm minimal sh -c 'echo hello $$')"
+check "exit code" 7 "$(lamina run --rm minimal sh -c 'exit 7'; echo $?)"
+check "hostname" box "$(lamina run --rm --hostname box minimal hostname)"
+check "cgroup namespace" "0::/" "$(lamina run --rm minimal cat /proc/self/cgroup)"
+check "pids limit" 64 "$(lamina run --rm --pids-limit 64 minimal cat /sys/fs/cgroup/pids.max)"
+check "memory limit" 33554432 "$(lamina run --rm -m 32m minimal cat /sys/fs/cgroup/memory.max)"
+check "cpu limit" "150000 100000" "$(lamina run --rm --cpus 1.5 minimal cat /sys/fs/cgroup/cpu.max)"
+check "oom kill" 137 "$(lamina run --rm -m 16m --memory-swap 16m minimal sh -c 'tail /dev/zero' >/dev/null 2>&1; echo $?)"
+check "device refused" 1 "$(lamina run --rm minimal sh -c 'mknod /tmp/mem c 1 1 && cat /tmp/mem' >/dev/null 2>&1; echo $?)"
+check "device allowed" 0 "$(lamina run --rm minimal sh -c 'mknod /tmp/zero c 1 5 && head -c 4 /tmp/zero' >/dev/null 2>&1; echo $?)"
+check "capabilities" 00000000a80425fb "$(lamina run --rm minimal sh -c "grep CapBnd /proc/self/status" | tr -d '\t' | cut -d: -f2)"
+check "seccomp" 2 "$(lamina run --rm minimal sh -c "grep ^Seccomp: /proc/self/status" | tr -d '\t' | cut -d: -f2)"
+check "no cgroup left" "" "$(find /sys/fs/cgroup/lamina -mindepth 1 -type d 2>/dev/null)"
+check "no mount left" 0 "$(grep -c ' /run/lamina' /proc/self/mountinfo)"
+
+for program in /tests/*; do
+    [ -e "$program" ] || continue
+    echo "vm: $program"
+    if ! "$program" privileged_ --test-threads=2 > /tmp/log 2>&1; then
+        echo "vm: FAILED: $program"
+        tail -n 60 /tmp/log
+        failed=1
+    fi
+    grep 'test result' /tmp/log
+done
+
+if [ "$failed" = 0 ]; then echo "vm: ok"; else echo "vm: failed"; fi
+sync
+poweroff -f

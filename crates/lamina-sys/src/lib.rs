@@ -14,8 +14,10 @@
 
 pub mod bpf;
 pub mod clone;
+pub mod detached;
 pub mod exec;
 pub mod fds;
+pub mod inherited;
 pub mod keyring;
 pub mod link;
 pub mod mount;

@@ -1,3 +1,43 @@
 //! One small supervisor process per container: pty and pipes, logs, reaping, the exit record.
+//!
+//! ```text
+//!  client half (any process)                  process half (this program, executed again)
+//!  spawn ── socket pair ───────────────────►  main: lock, own cgroup, init by lamina-runtime,
+//!  connect ── <bundle>/monitor.sock ───────►        one poll loop, no threads
+//!  Session: created, start, relay, wait             │ FIFOs or pty ◄──► init
+//!  liveness, read_state, read_exit, log::read ◄─── state.json, exit.json, log/
+//! ```
+//! The bundle (in the run directory) holds `config.json`, `rootfs.json`, `monitor.json`, the socket
+//! and the FIFOs; the state directory holds what outlives them, see [`record`].
+//!
+//! The monitor knows the bundle and the runtime, not the engine: what must happen above it after
+//! the end reaches it as a command to execute ([`MonitorConfig::cleanup_argv`]). Any process here
+//! may be killed at any instruction: the container goes on, and [`liveness()`] tells what is left.
 
 #![forbid(unsafe_code)]
+
+mod client;
+mod config;
+mod detach_keys;
+mod door;
+mod liveness;
+mod poll;
+mod proc_file;
+pub mod protocol;
+pub mod record;
+pub mod terminal;
+mod time;
+
+pub use client::{
+    ConnectError, Created, ForegroundStdio, Relayed, Session, SessionError, SpawnError, connect,
+    spawn,
+};
+pub use config::{LogConfig, LogDriver, MONITOR_JSON, MonitorConfig};
+pub use detach_keys::{DetachKeys, DetachKeysError};
+pub use liveness::{Liveness, LivenessError, liveness};
+pub use protocol::Failure;
+pub use record::{ExitRecord, State, Status, read_exit, read_state};
+pub use time::{Time, TimeError};
+
+/// The first argument that makes the binary a monitor: it then calls [`main`].
+pub const ENTRY: &str = "__monitor";

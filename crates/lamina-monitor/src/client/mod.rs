@@ -1,0 +1,9 @@
+//! The client half: starting a monitor, finding a living one, and talking to it.
+
+mod relay;
+mod session;
+mod spawn;
+
+pub use relay::{ForegroundStdio, Relayed};
+pub use session::{Created, Session, SessionError};
+pub use spawn::{ConnectError, SpawnError, connect, spawn};

@@ -1,0 +1,279 @@
+//! One client's conversation with a monitor.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use lamina_types::{ErrorKind, Signal};
+use rustix::io::Errno;
+
+use crate::protocol::socket::{receive, send};
+use crate::protocol::{Decoder, Failure, Frame, Kind, ProtocolError, STDIN_WINDOW};
+use crate::record::{ExitRecord, State};
+
+/// A conversation with a monitor.
+///
+/// The order of a foreground run is [`created`](Self::created) (network goes here),
+/// [`start`](Self::start), [`relay`](Self::relay) or [`wait`](Self::wait), and cleaning up; of a
+/// detached one created, start, [`detach`](Self::detach). All calls block.
+#[derive(Debug)]
+pub struct Session {
+    pub(super) socket: OwnedFd,
+    decoder: Decoder,
+    buffer: Vec<u8>,
+    pidfd: Option<OwnedFd>,
+    created: Option<Created>,
+    started: bool,
+    pub(super) ended: Option<ExitRecord>,
+    foreground: bool,
+    /// How many bytes of input may be sent before credit comes.
+    pub(super) window: usize,
+}
+
+/// A container whose init exists.
+#[derive(Debug)]
+pub struct Created {
+    /// What `state.json` says.
+    pub state: State,
+    /// Init's process id in the host's pid namespace. Send signals by the pidfd, never by this.
+    pub pid: u32,
+    /// A descriptor of init, which cannot come to mean another process.
+    pub pidfd: OwnedFd,
+}
+
+/// Why a conversation came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The container could not be created or started; the failure's code is the command's.
+    #[error(transparent)]
+    Failed(#[from] Failure),
+    /// The monitor went away without an answer: it was killed. What is left of the container is
+    /// told by [`crate::liveness()`].
+    #[error("the monitor of the container ended without an answer")]
+    Gone,
+    /// The socket failed.
+    #[error("talk to the monitor")]
+    Socket(#[source] Errno),
+    /// The monitor said what it must not.
+    #[error("talk to the monitor")]
+    Protocol(#[from] ProtocolError),
+    /// A document it sent cannot be read.
+    #[error("read the monitor's answer")]
+    Document(#[source] serde_json::Error),
+    /// A descriptor given by the caller failed.
+    #[error("{act}")]
+    Stdio {
+        /// What was done.
+        act: &'static str,
+        /// Why it failed; `EPIPE` says that the reader of our output is gone.
+        source: Errno,
+    },
+}
+
+impl SessionError {
+    /// Returns the class of the failure.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Failed(failure) => failure.kind(),
+            Self::Gone => ErrorKind::Unavailable,
+            Self::Socket(source) | Self::Stdio { source, .. } => {
+                ErrorKind::of_io(&(*source).into())
+            }
+            Self::Protocol(error) => error.kind(),
+            Self::Document(_) => ErrorKind::DataLoss,
+        }
+    }
+}
+
+/// What a monitor said.
+#[derive(Debug)]
+pub(super) enum Event<'a> {
+    Created,
+    Started,
+    Stdout(&'a [u8]),
+    Stderr(&'a [u8]),
+    Gap(u64),
+    /// Credit for input came.
+    Credit,
+    Exit,
+}
+
+impl Session {
+    pub(super) fn foreground(socket: OwnedFd) -> Self {
+        Self {
+            foreground: true,
+            ..Self::watching(socket)
+        }
+    }
+
+    pub(super) fn watching(socket: OwnedFd) -> Self {
+        Self {
+            socket,
+            decoder: Decoder::default(),
+            buffer: vec![0; 64 << 10],
+            pidfd: None,
+            created: None,
+            started: false,
+            ended: None,
+            foreground: false,
+            window: STDIN_WINDOW,
+        }
+    }
+
+    /// Waits until init exists.
+    pub fn created(&mut self) -> Result<&Created, SessionError> {
+        while self.created.is_none() {
+            self.wait_event()?;
+        }
+        self.created.as_ref().ok_or(SessionError::Gone)
+    }
+
+    /// Returns whether the program runs already, as far as the monitor has told.
+    pub fn is_started(&self) -> bool {
+        self.started
+    }
+
+    /// Lets init execute the program and waits until it has.
+    ///
+    /// [`SessionError::Failed`] carries the exit code of a program that cannot be executed (126,
+    /// 127); the exit is recorded by then. [`created`](Self::created) need not be called before.
+    pub fn start(&mut self) -> Result<(), SessionError> {
+        if !self.started {
+            self.say(Kind::Start, &[])?;
+        }
+        while !self.started && self.ended.is_none() {
+            self.wait_event()?;
+        }
+        Ok(())
+    }
+
+    /// Asks for the output from now on, on a session from [`super::connect`]. What this client is
+    /// too slow for is dropped.
+    pub fn attach(&mut self) -> Result<(), SessionError> {
+        self.say(Kind::Attach, &[])
+    }
+
+    /// Sends a signal to init.
+    pub fn signal(&mut self, signal: Signal) -> Result<(), SessionError> {
+        self.say(Kind::Signal, &[signal.0])
+    }
+
+    /// Sets the size of the container's terminal; nothing happens if it has none.
+    pub fn resize(&mut self, rows: u16, columns: u16) -> Result<(), SessionError> {
+        let [a, b] = rows.to_le_bytes();
+        let [c, d] = columns.to_le_bytes();
+        self.say(Kind::Resize, &[a, b, c, d])
+    }
+
+    /// Leaves the container to itself: after its end the monitor executes the cleanup command.
+    pub fn detach(mut self) -> Result<(), SessionError> {
+        self.leave()
+    }
+
+    pub(super) fn leave(&mut self) -> Result<(), SessionError> {
+        self.foreground = false;
+        self.say(Kind::Detach, &[])
+    }
+
+    /// Waits for the end of the container; output is dropped.
+    ///
+    /// From the foreground session this takes over the cleaning up.
+    pub fn wait(&mut self) -> Result<ExitRecord, SessionError> {
+        loop {
+            if let Some(exit) = &self.ended {
+                return Ok(exit.clone());
+            }
+            self.wait_event()?;
+        }
+    }
+
+    /// The socket, to be polled with other descriptors; readable when there is something to relay.
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    pub(super) fn say(&mut self, kind: Kind, payload: &[u8]) -> Result<(), SessionError> {
+        match send(self.socket.as_fd(), kind, payload) {
+            // The monitor has ended: what it said before is still to be read and tells more.
+            Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
+            other => other.map_err(SessionError::Socket),
+        }
+    }
+
+    fn wait_event(&mut self) -> Result<(), SessionError> {
+        while self.buffered_event()?.is_none() {
+            self.fill()?;
+        }
+        Ok(())
+    }
+
+    /// Reads from the socket once.
+    pub(super) fn fill(&mut self) -> Result<(), SessionError> {
+        let (length, fd) = match receive(self.socket.as_fd(), &mut self.buffer) {
+            Ok((0, _)) | Err(Errno::CONNRESET) => return Err(SessionError::Gone),
+            other => other.map_err(SessionError::Socket)?,
+        };
+        if fd.is_some() {
+            self.pidfd = fd;
+        }
+        self.decoder.push(&self.buffer[..length]);
+        Ok(())
+    }
+
+    /// Takes in the next frame that has been read.
+    pub(super) fn buffered_event(&mut self) -> Result<Option<Event<'_>>, SessionError> {
+        let Some(Frame { kind, payload }) = self.decoder.next_frame()? else {
+            return Ok(None);
+        };
+        let unexpected = SessionError::Protocol(ProtocolError::Unexpected(kind));
+        let event = match kind {
+            Kind::Stdout => Event::Stdout(payload),
+            Kind::Stderr => Event::Stderr(payload),
+            Kind::Created => {
+                let state: State =
+                    serde_json::from_slice(payload).map_err(SessionError::Document)?;
+                let pidfd = self.pidfd.take().ok_or(unexpected)?;
+                let pid = state.init.pid;
+                self.created = Some(Created { state, pid, pidfd });
+                Event::Created
+            }
+            Kind::Started => {
+                self.started = true;
+                Event::Started
+            }
+            Kind::Failed => {
+                let failure: Failure =
+                    serde_json::from_slice(payload).map_err(SessionError::Document)?;
+                take_over(self.socket.as_fd(), self.foreground)?;
+                return Err(failure.into());
+            }
+            Kind::Gap => {
+                let bytes = payload.try_into().map_err(|_| unexpected)?;
+                Event::Gap(u64::from_le_bytes(bytes))
+            }
+            Kind::StdinTaken => {
+                let bytes = payload.try_into().map_err(|_| unexpected)?;
+                let taken = usize::try_from(u32::from_le_bytes(bytes)).unwrap_or(usize::MAX);
+                self.window = self.window.saturating_add(taken).min(STDIN_WINDOW);
+                Event::Credit
+            }
+            Kind::Exit => {
+                let exit = serde_json::from_slice(payload).map_err(SessionError::Document)?;
+                self.ended = Some(exit);
+                take_over(self.socket.as_fd(), self.foreground)?;
+                Event::Exit
+            }
+            _ => return Err(unexpected),
+        };
+        Ok(Some(event))
+    }
+}
+
+/// Tells the monitor that the caller cleans up, if it is the one to do so.
+fn take_over(socket: BorrowedFd<'_>, foreground: bool) -> Result<(), SessionError> {
+    if !foreground {
+        return Ok(());
+    }
+    match send(socket, Kind::Taken, &[]) {
+        Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
+        other => other.map_err(SessionError::Socket),
+    }
+}

@@ -1,0 +1,83 @@
+//! `monitor.json`: what the engine tells a container's monitor, beside the OCI bundle itself.
+
+use std::path::PathBuf;
+
+use lamina_types::ContainerId;
+use serde::{Deserialize, Serialize};
+
+/// The name of the file in the bundle.
+pub const MONITOR_JSON: &str = "monitor.json";
+
+/// What a monitor needs to know that neither `config.json` nor `rootfs.json` says.
+///
+/// Written into the bundle by whoever starts a container, read once by its monitor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MonitorConfig {
+    /// The format of this document: [`MonitorConfig::VERSION`].
+    pub version: u32,
+    /// The container's id.
+    pub id: ContainerId,
+    /// The directory of the container's records: `state.json`, `exit.json`, `monitor.lock`, `log/`.
+    pub state_dir: PathBuf,
+    /// Whether the program gets a pseudo-terminal instead of pipes.
+    #[serde(default)]
+    pub tty: bool,
+    /// Whether the program's stdin is held open for clients; `/dev/null` otherwise.
+    #[serde(default)]
+    pub stdin_open: bool,
+    /// Whether stdin ends with the first client that closes it or goes away (Docker's `StdinOnce`).
+    #[serde(default)]
+    pub stdin_once: bool,
+    /// What becomes of the output.
+    #[serde(default)]
+    pub log: LogConfig,
+    /// The command that removes what is left of the container, executed after it has exited when no
+    /// foreground client took that upon itself; the program's name first. Empty: nothing is executed.
+    #[serde(default)]
+    pub cleanup_argv: Vec<String>,
+    /// Whether the container gets an init process that reaps (`--init`).
+    #[serde(default)]
+    pub init_reaper: bool,
+    /// Whether the container is removed after its exit (`--rm`): its records need not survive a
+    /// power cut.
+    #[serde(default)]
+    pub remove: bool,
+}
+
+impl MonitorConfig {
+    /// The format this build writes and reads.
+    pub const VERSION: u32 = 1;
+}
+
+/// What becomes of a container's output.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LogConfig {
+    /// Where it goes.
+    pub driver: LogDriver,
+    /// The size in bytes at which a file is rotated.
+    pub max_size: u64,
+    /// How many files are kept, the current one included; at least 1.
+    pub max_files: u32,
+}
+
+/// Where a container's output is recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogDriver {
+    /// Docker's format: one JSON object per line, in `log/json.log`.
+    JsonFile,
+    /// Nowhere.
+    None,
+}
+
+impl Default for LogConfig {
+    /// Rotated by default, at 10 MB, three files: a chatty container never fills the disk.
+    fn default() -> Self {
+        Self {
+            driver: LogDriver::JsonFile,
+            max_size: 10_000_000,
+            max_files: 3,
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! Executes the console blocks of the guide and compares what they print.
+//!
+//! The test is `tests/guide.rs`; here are its two halves, reading a page and running a section.
+
+#![forbid(unsafe_code)]
+
+pub mod console;
+pub mod page;

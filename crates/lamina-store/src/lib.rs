@@ -1,3 +1,74 @@
 //! Blobs, layers, refs, leases and garbage collection on disk.
+//!
+//! The store is a folder of immutable files and atomic renames; there is no database and no
+//! daemon. This crate knows nothing of registries, mounts or containers: it keeps objects, the
+//! names that hold them, and the leases of operations in flight.
+//!
+//! ```text
+//! $ROOT
+//!   meta.json                  format version and features; checked by every open
+//!   oci/oci-layout, index.json a valid OCI image layout; index.json is derived from refs/
+//!   oci/blobs/<alg>/<hex>      manifests, configurations, compressed layers; immutable
+//!   partial/<alg>-<hex>        downloads that are not complete; kept over crashes, resumed
+//!   layers/<diff id hex>/      one unpacked layer: plain/ the tree, layer.json what is known of it
+//!   images/<key>.top/          the generated top lower of an image; made by lamina-snapshot
+//!   refs/<sha256 of name>.json one file per name: the truth about which images exist
+//!   snap/<id>/info.json        a writable layer; its Pin names the image it stands on
+//!   containers/, volumes/      owned by lamina-engine
+//!   ops/<pid>.<random>         an operation in flight: flock held by its owner, typed lines
+//!   ops/<pid>.<random>.d/      that operation's drafts
+//!   unsynced/<boot>.<hex>      a layer that is published but perhaps not on the disk yet
+//!   trash/                     renamed away, unlinked later
+//!   locks/                     flock files
+//! ```
+//!
+//! # Roots of garbage collection
+//!
+//! Live operations (`ops/`), writable layers (`snap/`), names (`refs/`), **read in that order, in
+//! full, under the exclusive store lock** by [`Store::collect`]. An operation leases an object
+//! under the shared store lock before it looks whether the object is there, and publishes what
+//! holds it (a ref, a snapshot) before it drops the lease: so an object is always seen by one of
+//! the three lists. `collect/model.rs` explores every interleaving of that protocol.
+//!
+//! # Locks
+//!
+//! In this order: container < blob < layer < store < ref-index < volume < network. Nobody holds a
+//! store-wide lock while downloading, unpacking or unlinking.
+//!
+//! # What survives
+//!
+//! *`kill -9`*: everything that was published; a dead operation's entry in `ops/` has a free
+//! flock, and the next [`Store::open`] undoes it from its lines. Partial downloads stay.
+//! *A power cut*: every ref that [`Refs::set`] returned for, with all its blobs and layers. Layers
+//! that were published but not synced are dropped by the first open of the next boot.
 
 #![forbid(unsafe_code)]
+
+mod area;
+mod blobs;
+mod boot;
+mod collect;
+mod key;
+mod layers;
+mod lock;
+mod meta;
+mod ops;
+mod pins;
+mod refs;
+mod store;
+mod sync;
+mod trash;
+
+pub use area::Area;
+pub use blobs::{BlobError, Blobs, Fetch, Partial};
+pub use boot::BootId;
+pub use collect::{CollectError, CollectOptions, Collected, Damaged};
+pub use key::image_key;
+pub use layers::{Layer, LayerDraft, LayerError, LayerInfo, Layers};
+pub use lock::{Holder, Waiting};
+pub use ops::{Line, OpError, Operation, Ops, Recovery, SnapshotId, SnapshotIdError, UndoError};
+pub use pins::{Pin, PinError, Pins};
+pub use refs::{Ref, RefError, Refs};
+pub use store::{OpenError, Store};
+pub use sync::SyncError;
+pub use trash::{Emptied, TrashError};

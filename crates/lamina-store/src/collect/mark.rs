@@ -1,0 +1,214 @@
+//! Marking: from the roots through the documents to blobs, layers and image keys.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+
+use lamina_types::oci::{Descriptor, ImageConfig};
+use lamina_types::{DiffId, Digest};
+use serde::Deserialize;
+
+use super::CollectError;
+use crate::blobs::BlobError;
+use crate::key::image_key;
+use crate::ops::Line;
+use crate::pins::Pin;
+use crate::store::Store;
+
+/// No manifest, index or configuration is larger.
+const DOCUMENT_LIMIT: u64 = 32 << 20;
+/// An index in an index in an index is not an image.
+const DEPTH: usize = 4;
+
+/// A document that something leads to and that is missing or damaged.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Damaged {
+    /// The document.
+    pub digest: Digest,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// What the roots lead to.
+#[derive(Debug, Default)]
+pub(super) struct Marks {
+    pub(super) blobs: HashSet<Digest>,
+    pub(super) layers: HashSet<DiffId>,
+    pub(super) keys: HashSet<String>,
+    /// Snapshots that are finished, or being made by a live operation.
+    pub(super) snapshots: HashSet<String>,
+    /// Blobs leased one by one: also their partial downloads are in use.
+    pub(super) leased: HashSet<Digest>,
+}
+
+/// A document, as far as it leads on.
+#[derive(Debug, Clone)]
+enum Document {
+    Index(Vec<Digest>),
+    Manifest {
+        config: Digest,
+        layers: Vec<Digest>,
+    },
+    Config(Vec<DiffId>),
+    /// Not here, not readable, or not an image's.
+    Dead,
+}
+
+/// Marks again and again, reading each document once.
+#[derive(Debug)]
+pub(super) struct Marker<'s> {
+    store: &'s Store,
+    documents: HashMap<Digest, Document>,
+    damaged: Vec<Damaged>,
+}
+
+impl<'s> Marker<'s> {
+    pub(super) fn new(store: &'s Store) -> Self {
+        Self {
+            store,
+            documents: HashMap::new(),
+            damaged: Vec::new(),
+        }
+    }
+
+    pub(super) fn into_damaged(mut self) -> Vec<Damaged> {
+        self.damaged.sort();
+        self.damaged.dedup();
+        self.damaged
+    }
+
+    /// Lists the roots and marks from them. The order of the three lists is the protocol: an
+    /// operation publishes to a later list before it leaves the first.
+    pub(super) fn mark(&mut self) -> Result<Marks, CollectError> {
+        let lines = self.store.ops().leases()?;
+        let snapshots = self.store.pins().snapshots()?;
+        let refs = self.store.refs().list_strict()?;
+        // A document that was missing may have arrived since the last round.
+        self.documents
+            .retain(|_, document| !matches!(document, Document::Dead));
+        let mut marks = Marks::default();
+        for line in &lines {
+            match line {
+                Line::Blob(digest) => {
+                    marks.blobs.insert(digest.clone());
+                    marks.leased.insert(digest.clone());
+                }
+                Line::Layer(diff_id) => drop(marks.layers.insert(diff_id.clone())),
+                Line::Image(digest) => self.document(digest, false, 0, &mut marks)?,
+                Line::Snapshot(id) => drop(marks.snapshots.insert(id.as_str().to_owned())),
+                _ => {}
+            }
+        }
+        for snapshot in snapshots {
+            if let Some(pin) = snapshot.pin {
+                marks.snapshots.insert(snapshot.name);
+                self.pin(pin, &mut marks)?;
+            }
+        }
+        for entry in &refs {
+            self.document(&entry.target.digest, true, 0, &mut marks)?;
+            self.document(&entry.manifest.digest, true, 0, &mut marks)?;
+        }
+        Ok(marks)
+    }
+
+    fn pin(&mut self, pin: Pin, marks: &mut Marks) -> Result<(), CollectError> {
+        if let Some(manifest) = &pin.manifest {
+            self.document(manifest, false, 0, marks)?;
+        }
+        marks.blobs.extend(pin.image.map(|image| image.0));
+        marks.keys.insert(image_key(&pin.diff_ids));
+        marks.layers.extend(pin.diff_ids);
+        Ok(())
+    }
+
+    /// Marks an index or a manifest and what it leads to.
+    fn document(
+        &mut self,
+        digest: &Digest,
+        expected: bool,
+        depth: usize,
+        marks: &mut Marks,
+    ) -> Result<(), CollectError> {
+        marks.blobs.insert(digest.clone());
+        match self.load(digest, expected, read_manifest)? {
+            Document::Index(manifests) if depth < DEPTH => {
+                for manifest in &manifests {
+                    self.document(manifest, false, depth + 1, marks)?;
+                }
+            }
+            Document::Manifest { config, layers } => {
+                marks.blobs.extend(layers);
+                marks.blobs.insert(config.clone());
+                if let Document::Config(diff_ids) = self.load(&config, expected, read_config)? {
+                    marks.keys.insert(image_key(&diff_ids));
+                    marks.layers.extend(diff_ids);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn load(
+        &mut self,
+        digest: &Digest,
+        expected: bool,
+        read: fn(&[u8]) -> serde_json::Result<Document>,
+    ) -> Result<Document, CollectError> {
+        if let Some(document) = self.documents.get(digest) {
+            return Ok(document.clone());
+        }
+        let reason = match self.store.blobs().read(digest, DOCUMENT_LIMIT) {
+            Ok(bytes) => match read(&bytes) {
+                Ok(document) => {
+                    self.documents.insert(digest.clone(), document.clone());
+                    return Ok(document);
+                }
+                Err(error) => Some(error.to_string()),
+            },
+            // The other platforms of an index, and what is being fetched, are not here.
+            Err(BlobError::Path(error)) if error.is_not_found() => {
+                expected.then(|| "missing".to_owned())
+            }
+            Err(BlobError::Path(error))
+                if error.source.kind() != io::ErrorKind::InvalidData
+                    && error.source.kind() != io::ErrorKind::FileTooLarge =>
+            {
+                return Err(error.into());
+            }
+            Err(error) => Some(error.to_string()),
+        };
+        self.damaged.extend(reason.map(|reason| Damaged {
+            digest: digest.clone(),
+            reason,
+        }));
+        self.documents.insert(digest.clone(), Document::Dead);
+        Ok(Document::Dead)
+    }
+}
+
+/// Reads an index or a manifest; which of them it is shows in its members.
+fn read_manifest(bytes: &[u8]) -> serde_json::Result<Document> {
+    #[derive(Deserialize)]
+    struct Either {
+        manifests: Option<Vec<Descriptor>>,
+        config: Option<Descriptor>,
+        #[serde(default)]
+        layers: Vec<Descriptor>,
+    }
+    let digests = |all: Vec<Descriptor>| all.into_iter().map(|one| one.digest).collect();
+    let either: Either = serde_json::from_slice(bytes)?;
+    Ok(match (either.manifests, either.config) {
+        (Some(manifests), _) => Document::Index(digests(manifests)),
+        (None, Some(config)) => Document::Manifest {
+            config: config.digest,
+            layers: digests(either.layers),
+        },
+        (None, None) => Document::Dead,
+    })
+}
+
+fn read_config(bytes: &[u8]) -> serde_json::Result<Document> {
+    let config: ImageConfig = serde_json::from_slice(bytes)?;
+    Ok(Document::Config(config.rootfs.diff_ids))
+}

@@ -1,0 +1,92 @@
+//! What writable layers hold: every `snap/<id>/info.json` names the image it stands on.
+//!
+//! The file is written by `lamina-snapshot`; its `pin` member is read here, for the collector and
+//! for whoever removes an image.
+
+use std::path::Path;
+
+use lamina_fs::PathError;
+use lamina_types::{DiffId, Digest, ErrorKind, ImageId};
+use serde::{Deserialize, Serialize};
+
+use crate::area::Area;
+use crate::ops::SnapshotId;
+use crate::store::Store;
+
+/// The file of a snapshot that holds its pin.
+pub(crate) const INFO: &str = "info.json";
+const INFO_LIMIT: u64 = 1 << 20;
+
+/// What one writable layer keeps from being collected.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Pin {
+    /// The layers below it, bottom first.
+    pub diff_ids: Vec<DiffId>,
+    /// The image's configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageId>,
+    /// The image's manifest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<Digest>,
+}
+
+/// Why the pins could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum PinError {
+    /// The folder or a file could not be read.
+    #[error(transparent)]
+    Path(#[from] PathError),
+}
+
+impl PinError {
+    /// Returns the class of the failure.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Path(error) => error.kind(),
+        }
+    }
+}
+
+/// The writable layers of a store, as far as they hold something.
+#[derive(Debug, Clone, Copy)]
+pub struct Pins<'s>(pub(crate) &'s Store);
+
+/// One snapshot as the collector sees it; `pin` is `None` where `info.json` is missing or torn.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) name: String,
+    pub(crate) pin: Option<Pin>,
+}
+
+impl Pins<'_> {
+    /// Lists what every writable layer holds. One whose file is missing or torn is left out: it
+    /// was being made when its maker or the machine died.
+    pub fn list(&self) -> Result<Vec<(SnapshotId, Pin)>, PinError> {
+        let all = self.snapshots()?.into_iter();
+        Ok(all
+            .filter_map(|snapshot| Some((snapshot.name.parse().ok()?, snapshot.pin?)))
+            .collect())
+    }
+
+    pub(crate) fn snapshots(&self) -> Result<Vec<Snapshot>, PathError> {
+        #[derive(Deserialize)]
+        struct Info {
+            pin: Pin,
+        }
+        let dir = self.0.dir(Area::Snap)?;
+        let mut snapshots = Vec::new();
+        for entry in dir.entries()? {
+            let pin = match dir.read(Path::new(&entry.name).join(INFO), INFO_LIMIT) {
+                Ok(bytes) => serde_json::from_slice::<Info>(&bytes).ok(),
+                Err(error) if error.is_not_found() => None,
+                Err(error) => return Err(error),
+            };
+            snapshots.push(Snapshot {
+                name: entry.name.to_string_lossy().into_owned(),
+                pin: pin.map(|info| info.pin),
+            });
+        }
+        Ok(snapshots)
+    }
+}

@@ -1,0 +1,205 @@
+//! Names of images: `refs/<sha256 of name>.json`, one small file per name, the truth.
+//!
+//! `oci/index.json` is derived from them, for other tools.
+
+mod index;
+
+use std::path::PathBuf;
+
+use data_encoding::HEXLOWER;
+use lamina_fs::{Durability, Lock, LockError, PathError, Rank};
+use lamina_types::oci::Descriptor;
+use lamina_types::{ErrorKind, ImageId, Reference};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+pub(crate) use index::lay_out_oci;
+
+use crate::area::Area;
+use crate::store::Store;
+use crate::sync::SyncError;
+
+const LIMIT: u64 = 1 << 20;
+const VERSION: u32 = 1;
+const LOCK: &str = "ref-index";
+
+/// The names of a store.
+#[derive(Debug, Clone, Copy)]
+pub struct Refs<'s>(pub(crate) &'s Store);
+
+/// What a name stands for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Ref {
+    /// The name, normalised.
+    pub name: Reference,
+    /// What the name was resolved to: an index or a manifest, as the registry has it.
+    pub target: Descriptor,
+    /// The manifest for this machine's platform; the target itself where that is a manifest.
+    pub manifest: Descriptor,
+    /// The image: the digest of its configuration.
+    pub image: ImageId,
+    /// When the name was set, in seconds since 1970.
+    pub updated: u64,
+}
+
+/// Why a name could not be read or set.
+#[derive(Debug, thiserror::Error)]
+pub enum RefError {
+    /// A file could not be read or written.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// The lock of the names could not be taken.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The image's layers could not be made durable.
+    #[error(transparent)]
+    Sync(#[from] SyncError),
+    /// The file of a name is not what it should be.
+    #[error("read {}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// The file of a name has a version that this build does not read.
+    #[error("read {}: unknown version {found}", path.display())]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+    },
+}
+
+impl RefError {
+    /// Returns the class of the failure.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Path(error) => error.kind(),
+            Self::Lock(error) => error.kind(),
+            Self::Sync(error) => error.kind(),
+            Self::Format { .. } => ErrorKind::DataLoss,
+            Self::Version { .. } => ErrorKind::Unsupported,
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    version: u32,
+    #[serde(flatten)]
+    entry: Ref,
+}
+
+impl Refs<'_> {
+    /// Returns what the name stands for, `None` if there is no such name. Reads one file.
+    pub fn get(&self, name: &Reference) -> Result<Option<Ref>, RefError> {
+        match self.read(&file_name(name)) {
+            Err(RefError::Path(error)) if error.is_not_found() => Ok(None),
+            other => other.map(Some),
+        }
+    }
+
+    /// Sets a name, replacing what it stood for. Durable on return, with every layer published
+    /// before.
+    ///
+    /// The caller's operation leases what the name leads to, until this has returned.
+    pub fn set(&self, entry: &Ref) -> Result<(), RefError> {
+        self.0.sync()?;
+        let stored = Stored {
+            version: VERSION,
+            entry: entry.clone(),
+        };
+        let dir = self.0.dir(Area::Refs)?;
+        let name = file_name(&entry.name);
+        let bytes = serde_json::to_vec(&stored).map_err(|source| RefError::Format {
+            path: dir.path().join(&name),
+            source,
+        })?;
+        let _lock = self.lock()?;
+        dir.replace(&name, &bytes, 0o600, Durability::Durable)?;
+        index::regenerate(self.0)
+    }
+
+    /// Removes a name; false if there was none. Durable on return.
+    pub fn remove(&self, name: &Reference) -> Result<bool, RefError> {
+        let dir = self.0.dir(Area::Refs)?;
+        let _lock = self.lock()?;
+        match dir.unlink(file_name(name)) {
+            Err(error) if error.is_not_found() => return Ok(false),
+            other => other?,
+        }
+        dir.sync()?;
+        index::regenerate(self.0)?;
+        Ok(true)
+    }
+
+    /// Lists every name in the order of the names. A file that cannot be understood is left out:
+    /// a damaged name must not stop the others from being listed or pruned.
+    pub fn list(&self) -> Result<Vec<Ref>, RefError> {
+        self.list_but(|error| matches!(error, RefError::Format { .. } | RefError::Version { .. }))
+    }
+
+    /// Lists as [`Refs::list`], for the collector: a file of another version is an error, because
+    /// what it holds is not known. One that is torn holds nothing.
+    pub(crate) fn list_strict(&self) -> Result<Vec<Ref>, RefError> {
+        self.list_but(|error| matches!(error, RefError::Format { .. }))
+    }
+
+    fn list_but(&self, passed_over: fn(&RefError) -> bool) -> Result<Vec<Ref>, RefError> {
+        let mut refs = Vec::new();
+        for entry in self.0.dir(Area::Refs)?.entries()? {
+            let Some(name) = entry.name.to_str() else {
+                continue;
+            };
+            match self.read(name) {
+                Ok(found) => refs.push(found),
+                Err(error) if passed_over(&error) => {}
+                Err(RefError::Path(error)) if error.is_not_found() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        refs.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(refs)
+    }
+
+    fn read(&self, file: &str) -> Result<Ref, RefError> {
+        #[derive(Deserialize)]
+        struct Versioned {
+            version: u32,
+        }
+        let dir = self.0.dir(Area::Refs)?;
+        let bytes = dir.read(file, LIMIT)?;
+        let format = |source| RefError::Format {
+            path: dir.path().join(file),
+            source,
+        };
+        let stored = serde_json::from_slice::<Stored>(&bytes);
+        match stored {
+            Ok(stored) if stored.version == VERSION => Ok(stored.entry),
+            Ok(stored) => Err(RefError::Version {
+                path: dir.path().join(file),
+                found: stored.version,
+            }),
+            Err(source) => match serde_json::from_slice::<Versioned>(&bytes) {
+                Ok(Versioned { version }) if version != VERSION => Err(RefError::Version {
+                    path: dir.path().join(file),
+                    found: version,
+                }),
+                _ => Err(format(source)),
+            },
+        }
+    }
+
+    fn lock(&self) -> Result<Lock, LockError> {
+        Lock::exclusive(self.0.dir(Area::Locks)?, LOCK, Rank::RefIndex)
+    }
+}
+
+/// Names have slashes and colons and are up to 400 bytes long; their hash is always a file name.
+fn file_name(name: &Reference) -> String {
+    let hash = Sha256::digest(name.to_string());
+    format!("{}.json", HEXLOWER.encode(&hash))
+}

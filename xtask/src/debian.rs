@@ -10,7 +10,7 @@ use crate::shell;
 pub(crate) type Package = (&'static str, &'static str);
 
 /// What the tests drive.
-pub(crate) const TESTS: [Package; 10] = [
+pub(crate) const TESTS: [Package; 11] = [
     ("busybox-static", "busybox"),
     ("strace", "strace"),
     ("skopeo", "skopeo"),
@@ -21,6 +21,7 @@ pub(crate) const TESTS: [Package; 10] = [
     ("xfsprogs", "xfs_io"),
     ("apache2-utils", "htpasswd"),
     ("iproute2", "ip"),
+    ("attr", "setfattr"),
 ];
 
 /// What `vm` needs besides.

@@ -29,20 +29,26 @@ pub struct Entry {
     pub content: String,
 }
 
-/// Describes a tree.
+/// Describes a tree, without going into what is mounted below it.
 pub fn read(root: &Path) -> Tree {
     let mut tree = Tree::new();
-    walk(root, Path::new("."), &mut tree);
+    // The slash follows a link such as `/proc/PID/root`.
+    let device = root
+        .join(".")
+        .metadata()
+        .unwrap_or_else(|e| panic!("{}: {e}", root.display()))
+        .dev();
+    walk(root, device, Path::new("."), &mut tree);
     tree
 }
 
-fn walk(root: &Path, relative: &Path, tree: &mut Tree) {
+fn walk(root: &Path, device: u64, relative: &Path, tree: &mut Tree) {
     let path = root.join(relative);
     let metadata = path
         .symlink_metadata()
         .unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     tree.insert(relative.to_path_buf(), entry(&path, &metadata));
-    if metadata.is_dir() {
+    if metadata.is_dir() && metadata.dev() == device {
         let entries = path
             .read_dir()
             .unwrap_or_else(|e| panic!("{}: {e}", path.display()));
@@ -52,7 +58,7 @@ fn walk(root: &Path, relative: &Path, tree: &mut Tree) {
             } else {
                 relative.join(name)
             };
-            walk(root, &below, tree);
+            walk(root, device, &below, tree);
         }
     }
 }

@@ -1,3 +1,53 @@
-//! Registry client: resolve, fetch with resume, authenticate; blocking.
+//! Fetches images from registries (OCI distribution-spec 1.1, Docker's registry API v2).
+//!
+//! A [`Client`] turns a reference into a manifest ([`Client::resolve`],
+//! [`Client::resolve_platform`]) and a descriptor into a stream of bytes ([`Client::blob`]). It
+//! blocks; several threads share one client and its connections. Every wait is bounded.
+//!
+//! What comes from a registry is hostile until its digest says otherwise. Manifests are verified
+//! here; of blobs this crate checks only the length, because whoever stores a blob hashes it
+//! anyway, and content is hashed once.
+//!
+//! ```text
+//! client ── manifest, blob, tags      what is asked for
+//!    │         exchange               redirects, 401s, http or https
+//!    │         auth ── credentials    whom to show what
+//!    │         retry                  when to ask again
+//!    └─ http ── dns, tls              one connection
+//! ```
+//!
+//! This crate reads no environment and prints nothing. It knows neither the store nor layers.
 
 #![forbid(unsafe_code)]
+
+mod auth;
+mod blob;
+mod client;
+mod config;
+mod credentials;
+mod dns;
+mod document;
+mod error;
+mod exchange;
+mod hosts;
+mod http;
+mod manifest;
+mod retry;
+mod status;
+mod tags;
+mod tls;
+mod url;
+
+pub use blob::BlobStream;
+pub use client::Client;
+pub use config::{
+    ClientConfig, DnsConfig, Mirror, OnRetry, ProxyConfig, RegistryConfig, RetryNotice,
+    RetryPolicy, Timeouts,
+};
+pub use credentials::{
+    Credential, Credentials, CredentialsError, DockerConfigFiles, NoCredentials, Secret,
+};
+pub use dns::DnsError;
+pub use document::{Document, DocumentError, select_platform};
+pub use error::FetchError;
+pub use manifest::{ForPlatform, Resolved};

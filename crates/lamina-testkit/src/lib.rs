@@ -9,6 +9,7 @@
 )]
 
 mod host;
+pub mod registry;
 mod sweep;
 pub mod tree;
 

@@ -1,0 +1,222 @@
+//! One GET at an endpoint: which scheme, redirects, and the answer to a 401.
+
+use crate::auth::{Authorization, Renewal, Subject, lock, unauthorized};
+use crate::client::Inner;
+use crate::error::FetchError;
+use crate::hosts::Endpoint;
+use crate::http::Reply;
+use crate::status;
+use crate::url::{Scheme, Url};
+
+/// Redirects that are followed, Go's number.
+const REDIRECTS_MAX: usize = 10;
+/// Times that one request is authenticated anew, where other threads do the same.
+const RENEWALS_MAX: u32 = 3;
+/// What is read of the answer to a probe.
+const PROBE_MAX: u64 = 64 << 10;
+
+/// A GET below a repository.
+#[derive(Debug)]
+pub(crate) struct Get<'a> {
+    pub(crate) subject: Subject<'a>,
+    /// `manifests/latest`, `blobs/sha256:…`: made of checked parts.
+    pub(crate) path: String,
+    pub(crate) headers: Vec<(&'static str, String)>,
+}
+
+impl Inner {
+    /// Sends `get` and returns the answer, whatever its status except 401 and redirects.
+    pub(crate) fn get(&self, get: &Get<'_>) -> Result<Reply, FetchError> {
+        let subject = get.subject;
+        let endpoint = subject.endpoint;
+        let scheme = self.scheme(endpoint)?;
+        let path = format!("v2/{}/{}", subject.repository, get.path);
+        let mut start = Url::build(scheme, &endpoint.authority, &path).map_err(|detail| {
+            FetchError::Protocol {
+                host: endpoint.authority.clone(),
+                detail,
+            }
+        })?;
+        if let Some(namespace) = &endpoint.namespace {
+            start = start.with_query("ns", namespace);
+        }
+        let mut renewed = false;
+        for _ in 0..=RENEWALS_MAX {
+            if self.pause.is_cancelled() {
+                return Err(FetchError::Cancelled);
+            }
+            let authorization = self.grants.current(&self.config, &self.http, subject)?;
+            let reply = self.follow(get, &start, &authorization)?;
+            if reply.status != 401 {
+                return Ok(reply);
+            }
+            if renewed {
+                return Err(self.refused(subject, reply));
+            }
+            let headers = reply.headers.clone();
+            let seen = authorization.generation;
+            let renewal = self
+                .grants
+                .renew(&self.config, &self.http, subject, &headers, seen)?;
+            renewed = renewal == Renewal::Ours;
+            // Read to its end, so that the connection can be used again.
+            let _ = status::message(&self.http, reply);
+        }
+        Err(unauthorized(subject, "each new token is refused"))
+    }
+
+    fn refused(&self, subject: Subject<'_>, reply: Reply) -> FetchError {
+        let detail = status::message(&self.http, reply);
+        let detail = if detail.is_empty() {
+            "authentication required"
+        } else {
+            &detail
+        };
+        unauthorized(subject, detail)
+    }
+
+    /// Sends the request and follows redirects. The authorization stays with the origin it is for:
+    /// once a redirect has left it, it is not sent again, even back there.
+    fn follow(
+        &self,
+        get: &Get<'_>,
+        start: &Url,
+        authorization: &Authorization,
+    ) -> Result<Reply, FetchError> {
+        let endpoint = get.subject.endpoint;
+        let mut secret = authorization.header.as_ref();
+        let mut seen = vec![start.clone()];
+        let mut url = start.clone();
+        loop {
+            let mut headers: Vec<(&str, &str)> = get
+                .headers
+                .iter()
+                .map(|(name, value)| (*name, value.as_str()))
+                .collect();
+            if let Some(secret) = secret {
+                headers.push(("authorization", secret.expose()));
+            }
+            let reply = self.http.get(&url, &headers)?;
+            if !matches!(reply.status, 301 | 302 | 303 | 307 | 308) {
+                // Its challenge is not the registry's: nothing is to be answered there.
+                if reply.status == 401 && url.origin != start.origin {
+                    let detail = format!("{} asks for credentials", url.origin.authority());
+                    return Err(redirect(endpoint, &detail));
+                }
+                return Ok(reply);
+            }
+            let location = reply
+                .headers
+                .get("location")
+                .and_then(|value| value.to_str().ok())
+                .unwrap_or_default();
+            let next = url.join(location).map_err(|why| redirect(endpoint, &why))?;
+            check_redirect(endpoint, start, &url, &next)?;
+            if seen.contains(&next) {
+                return Err(redirect(endpoint, "redirect loop"));
+            }
+            if seen.len() > REDIRECTS_MAX {
+                return Err(redirect(endpoint, "too many redirects"));
+            }
+            if next.origin != start.origin {
+                secret = None;
+            }
+            seen.push(next.clone());
+            url = next;
+        }
+    }
+
+    /// Returns the scheme that `endpoint` answers, finding out once where both are allowed.
+    fn scheme(&self, endpoint: &Endpoint) -> Result<Scheme, FetchError> {
+        if let [only] = endpoint.schemes.as_slice() {
+            return Ok(*only);
+        }
+        // Held while probing: other threads would only ask the same.
+        let mut known = lock(&self.schemes);
+        if let Some(scheme) = known.get(&endpoint.authority) {
+            return Ok(*scheme);
+        }
+        let scheme = self.probe(endpoint)?;
+        known.insert(endpoint.authority.clone(), scheme);
+        Ok(scheme)
+    }
+
+    /// Tries the schemes in order. No credentials are involved.
+    fn probe(&self, endpoint: &Endpoint) -> Result<Scheme, FetchError> {
+        let mut first: Option<FetchError> = None;
+        for scheme in &endpoint.schemes {
+            let url = Url::build(*scheme, &endpoint.authority, "v2/").map_err(|_| {
+                FetchError::Address {
+                    text: endpoint.authority.clone(),
+                }
+            })?;
+            match self.http.get(&url, &[]) {
+                Ok(reply) => {
+                    if !(self.wants_tls(reply) && *scheme == Scheme::Http) {
+                        return Ok(*scheme);
+                    }
+                }
+                Err(error) if is_certificate(&error) && *scheme == Scheme::Https => {
+                    // It does speak TLS; whatever http said before is beside the point.
+                    if endpoint.schemes[0] == Scheme::Http {
+                        return Err(error);
+                    }
+                    first = first.or(Some(error));
+                }
+                Err(error) => first = first.or(Some(error)),
+            }
+        }
+        Err(first.unwrap_or_else(|| FetchError::Protocol {
+            host: endpoint.authority.clone(),
+            detail: "it answers neither http nor https".to_owned(),
+        }))
+    }
+
+    /// Says whether this is what servers answer to http on their https port; reads the body.
+    fn wants_tls(&self, reply: Reply) -> bool {
+        let suspect = reply.status == 400;
+        let body = self.http.read_document(reply, "answer", PROBE_MAX);
+        let text = body.unwrap_or_default().to_ascii_lowercase();
+        suspect && text.windows(5).any(|word| word == b"https")
+    }
+}
+
+/// Refuses redirects that no honest registry needs.
+fn check_redirect(
+    endpoint: &Endpoint,
+    start: &Url,
+    from: &Url,
+    to: &Url,
+) -> Result<(), FetchError> {
+    let downgrade = to.origin.scheme == Scheme::Http
+        && (from.origin.scheme == Scheme::Https || start.origin.scheme == Scheme::Https);
+    if downgrade && !endpoint.allows_http() {
+        return Err(redirect(endpoint, "from https to http"));
+    }
+    if to.origin.is_link_local() {
+        return Err(redirect(endpoint, "to a link-local address"));
+    }
+    if to.origin.is_loopback() && !start.origin.is_loopback() {
+        return Err(redirect(endpoint, "to a loopback address"));
+    }
+    Ok(())
+}
+
+fn redirect(endpoint: &Endpoint, detail: &str) -> FetchError {
+    FetchError::Redirect {
+        host: endpoint.authority.clone(),
+        detail: detail.to_owned(),
+    }
+}
+
+fn is_certificate(error: &FetchError) -> bool {
+    let FetchError::Tls { source, .. } = error else {
+        return false;
+    };
+    source.get_ref().is_some_and(|inner| {
+        matches!(
+            inner.downcast_ref::<rustls::Error>(),
+            Some(rustls::Error::InvalidCertificate(_))
+        )
+    })
+}

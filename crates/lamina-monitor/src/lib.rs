@@ -21,6 +21,7 @@ mod config;
 mod detach_keys;
 mod door;
 mod liveness;
+pub mod log;
 mod poll;
 mod proc_file;
 pub mod protocol;

@@ -1,0 +1,84 @@
+//! A container's output on disk: Docker's json-file format, rotated by default.
+//!
+//! ```text
+//! <state_dir>/log/
+//!   json.log       {"log":"text\n","stream":"stdout","time":"2026-01-31T09:30:00.000000001Z"}
+//!   json.log.1     the file before it, and so on; the oldest is overwritten
+//! ```
+//! A line of output longer than 16 KiB becomes several entries, of which only the last ends with
+//! `\n`; so does output that ends without a newline. stdout and stderr are cut into lines apart
+//! from each other. Bytes that are not UTF-8 become U+FFFD, as Docker writes them.
+//!
+//! The monitor is the only writer. Files only move up by one name, so that a reader that has one
+//! open finds its successor; what has been written is never lost to a reader that keeps up.
+
+mod encode;
+mod files;
+mod reader;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use lamina_fs::PathError;
+use lamina_types::ErrorKind;
+use serde::{Deserialize, Serialize};
+
+use crate::time::Time;
+
+pub use reader::{ReadOptions, Reader, read};
+pub(crate) use writer::LogWriter;
+
+/// The directory of the log in a container's state directory.
+pub const LOG_DIR: &str = "log";
+/// The file being written.
+pub const LOG_FILE: &str = "json.log";
+
+/// The longest content of an entry, in bytes; as Docker's.
+pub(crate) const MAX_CONTENT: usize = 16 << 10;
+
+/// Which of a program's outputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stream {
+    /// stdout, or the terminal.
+    Stdout,
+    /// stderr.
+    Stderr,
+}
+
+/// One entry of a log: a line, or a part of a long one.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Entry {
+    /// The text; it ends with a newline unless the line goes on in the next entry of its stream, or
+    /// the program ended within it.
+    #[serde(rename = "log")]
+    pub content: String,
+    /// Where it was written to.
+    pub stream: Stream,
+    /// When it was read from the program.
+    pub time: Time,
+}
+
+impl Entry {
+    /// Returns whether the line does not end here.
+    pub fn is_partial(&self) -> bool {
+        !self.content.ends_with('\n')
+    }
+}
+
+/// Why a log could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// A file or directory of it failed.
+    #[error(transparent)]
+    Path(#[from] PathError),
+}
+
+impl LogError {
+    /// Returns the class of the failure.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Path(error) => error.kind(),
+        }
+    }
+}

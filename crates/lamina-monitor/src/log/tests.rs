@@ -1,0 +1,215 @@
+//! Writer and reader together: cutting, rotation, tail, follow.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use std::{fs, thread};
+
+use super::*;
+use crate::config::{LogConfig, LogDriver};
+use lamina_fs::Dir;
+use proptest::prelude::*;
+
+fn config(max_size: u64, max_files: u32) -> LogConfig {
+    LogConfig {
+        driver: LogDriver::JsonFile,
+        max_size,
+        max_files,
+    }
+}
+
+fn open(path: &Path, config: LogConfig) -> (Dir, LogWriter) {
+    let dir = Dir::open(path).unwrap();
+    let writer = LogWriter::new(dir.try_clone().unwrap(), config);
+    (dir, writer)
+}
+
+fn all(dir: &Dir, options: ReadOptions<'_>) -> Vec<Entry> {
+    read(dir, options).unwrap().map(Result::unwrap).collect()
+}
+
+fn tail(lines: u64) -> ReadOptions<'static> {
+    ReadOptions {
+        tail: Some(lines),
+        ..ReadOptions::default()
+    }
+}
+
+fn text(entries: &[Entry], stream: Stream) -> String {
+    let of_stream = entries.iter().filter(|e| e.stream == stream);
+    of_stream.map(|e| e.content.as_str()).collect()
+}
+
+#[test]
+fn single_bytes_become_lines_of_each_stream() {
+    let root = tempfile::tempdir().unwrap();
+    let (dir, mut writer) = open(root.path(), LogConfig::default());
+    for (a, b) in "one\ntwo\n".bytes().zip("eins\nzw".bytes()) {
+        writer.write(Stream::Stdout, &[a]);
+        writer.write(Stream::Stderr, &[b]);
+    }
+    writer.write(Stream::Stdout, b"\n");
+    let before_end = all(&dir, ReadOptions::default()).len();
+    writer.finish();
+    let entries = all(&dir, ReadOptions::default());
+    assert_eq!(entries.len(), before_end + 1, "an unfinished line waits");
+    assert_eq!(text(&entries, Stream::Stderr), "eins\nzw");
+    assert_eq!(entries.iter().filter(|e| e.is_partial()).count(), 1);
+}
+
+#[test]
+fn long_lines_are_cut_between_characters() {
+    let root = tempfile::tempdir().unwrap();
+    let (dir, mut writer) = open(root.path(), LogConfig::default());
+    let line = format!("x{}\n", "\u{20ac}".repeat(20_000));
+    for piece in line.as_bytes().chunks(777) {
+        writer.write(Stream::Stdout, piece);
+    }
+    let entries = all(&dir, ReadOptions::default());
+    assert_eq!(text(&entries, Stream::Stdout), line);
+    assert_eq!(entries.len(), 4);
+    assert!(entries.iter().all(|e| e.content.len() <= MAX_CONTENT));
+    assert_eq!(entries.iter().filter(|e| e.is_partial()).count(), 3);
+    assert_eq!(all(&dir, tail(1)).len(), 4, "one line of output");
+}
+
+#[test]
+fn the_format_is_dockers_and_any_byte_is_valid_json() {
+    let root = tempfile::tempdir().unwrap();
+    let (dir, mut writer) = open(root.path(), LogConfig::default());
+    let every: Vec<u8> = (0..=255).collect();
+    writer.write(Stream::Stderr, &every);
+    writer.finish();
+    let bytes = fs::read(root.path().join("log/json.log")).unwrap();
+    for line in bytes.split_inclusive(|b| *b == b'\n') {
+        let value: serde_json::Value = serde_json::from_slice(line).unwrap();
+        let keys: Vec<_> = value.as_object().unwrap().keys().cloned().collect();
+        assert_eq!(keys, ["log", "stream", "time"]);
+    }
+    let expected = String::from_utf8_lossy(&every).into_owned();
+    let got = all(&dir, ReadOptions::default());
+    assert_eq!(text(&got, Stream::Stderr), expected);
+}
+
+#[test]
+fn rotation_keeps_the_newest_files_within_their_size() {
+    let root = tempfile::tempdir().unwrap();
+    let (dir, mut writer) = open(root.path(), config(1000, 3));
+    for number in 0..200 {
+        writer.write(Stream::Stdout, format!("{number}\n").as_bytes());
+    }
+    let mut names: Vec<String> = Vec::new();
+    for entry in fs::read_dir(root.path().join("log")).unwrap() {
+        let entry = entry.unwrap();
+        assert!(entry.metadata().unwrap().len() <= 1000);
+        names.push(entry.file_name().into_string().unwrap());
+    }
+    names.sort();
+    assert_eq!(names, ["json.log", "json.log.1", "json.log.2"]);
+    let entries = all(&dir, ReadOptions::default());
+    let numbers = entries.iter().map(|e| e.content.trim().parse().unwrap());
+    let numbers: Vec<u32> = numbers.collect();
+    assert_eq!(numbers.last(), Some(&199));
+    assert!(numbers.windows(2).all(|w| w[1] == w[0] + 1), "no hole");
+    assert!(numbers.len() > 20);
+}
+
+#[test]
+fn tail_counts_lines_over_files() {
+    for files in [1, 3, 10] {
+        let root = tempfile::tempdir().unwrap();
+        let (dir, mut writer) = open(root.path(), config(400, files));
+        for number in 0..10 {
+            writer.write(Stream::Stdout, format!("{number}\n").as_bytes());
+        }
+        let kept = all(&dir, ReadOptions::default()).len();
+        for lines in [0, 1, 3, 7, 100] {
+            let got = all(&dir, tail(lines));
+            let expected = kept.min(usize::try_from(lines).unwrap());
+            assert_eq!(got.len(), expected, "{files} files, tail {lines}");
+            assert!(got.last().is_none_or(|last| last.content == "9\n"));
+        }
+    }
+}
+
+#[test]
+fn times_bound_what_is_read() {
+    let root = tempfile::tempdir().unwrap();
+    let (dir, mut writer) = open(root.path(), LogConfig::default());
+    writer.write(Stream::Stdout, b"before\n");
+    let middle = Time::now();
+    writer.write(Stream::Stdout, b"after\n");
+    let since = ReadOptions {
+        since: Some(middle),
+        ..ReadOptions::default()
+    };
+    let until = ReadOptions {
+        until: Some(middle),
+        ..ReadOptions::default()
+    };
+    assert_eq!(text(&all(&dir, since), Stream::Stdout), "after\n");
+    assert_eq!(text(&all(&dir, until), Stream::Stdout), "before\n");
+}
+
+#[test]
+fn a_follower_loses_nothing_over_rotations() {
+    let root = tempfile::tempdir().unwrap();
+    let (dir, mut writer) = open(root.path(), config(4000, 50));
+    let done = AtomicBool::new(false);
+    let numbers: Vec<u32> = thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let options = ReadOptions {
+                follow: Some(Box::new(|| !done.load(Ordering::SeqCst))),
+                ..ReadOptions::default()
+            };
+            let entries = read(&dir, options).unwrap();
+            let numbers = entries.map(|e| e.unwrap().content.trim().parse().unwrap());
+            numbers.collect()
+        });
+        for number in 0..2000_u32 {
+            writer.write(Stream::Stdout, format!("{number}\n").as_bytes());
+            if number % 100 == 0 {
+                thread::sleep(Duration::from_millis(3));
+            }
+        }
+        done.store(true, Ordering::SeqCst);
+        reader.join().unwrap()
+    });
+    assert_eq!(numbers, (0..2000).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_log_that_cannot_be_written_is_counted_and_tried_again() {
+    let root = tempfile::tempdir().unwrap();
+    fs::File::create(root.path().join("log")).unwrap();
+    let (dir, mut writer) = open(root.path(), LogConfig::default());
+    writer.write(Stream::Stdout, b"lost\n");
+    assert!(writer.lost() > 0);
+    fs::remove_file(root.path().join("log")).unwrap();
+    writer.write(Stream::Stdout, b"kept\n");
+    let got = all(&dir, ReadOptions::default());
+    assert_eq!(text(&got, Stream::Stdout), "kept\n");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn any_text_comes_back_however_it_was_cut(
+        text_in in "[\\x00-\\x7fäöü€😀\n]{0,300}",
+        repeat in 1_usize..120,
+        cut in 1_usize..5000,
+    ) {
+        let whole = text_in.repeat(repeat);
+        let root = tempfile::tempdir().unwrap();
+        let (dir, mut writer) = open(root.path(), config(20_000, 200));
+        for piece in whole.as_bytes().chunks(cut) {
+            writer.write(Stream::Stdout, piece);
+        }
+        writer.finish();
+        let entries = all(&dir, ReadOptions::default());
+        prop_assert_eq!(text(&entries, Stream::Stdout), whole);
+        let ends = entries.iter().all(|e| !e.content.trim_end_matches('\n').contains('\n'));
+        prop_assert!(ends);
+    }
+}

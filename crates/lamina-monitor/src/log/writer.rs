@@ -1,0 +1,190 @@
+//! The monitor's side: output cut into lines, written, rotated.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::mem;
+
+use lamina_fs::{At, Dir, PathError};
+use rustix::fs::{Mode, OFlags, fstat, openat};
+
+use super::encode::{Encoder, cut};
+use super::files::rotate;
+use super::{LOG_DIR, LOG_FILE, MAX_CONTENT, Stream};
+use crate::config::{LogConfig, LogDriver};
+use crate::time::Time;
+
+/// Entries are gathered up to this many bytes before they are written.
+const GATHER: usize = 32 << 10;
+
+/// Writes a container's log. Nothing is opened before there is something to write.
+///
+/// A log that cannot be written never stops the container: what is lost is counted, and writing
+/// is tried again with the next output.
+#[derive(Debug)]
+pub(crate) struct LogWriter {
+    state_dir: Dir,
+    config: LogConfig,
+    target: Option<Target>,
+    /// The unfinished lines of stdout and stderr, shorter than an entry.
+    lines: [Vec<u8>; 2],
+    out: Vec<u8>,
+    encoder: Encoder,
+    lost: u64,
+}
+
+#[derive(Debug)]
+struct Target {
+    dir: Dir,
+    file: File,
+    size: u64,
+}
+
+impl LogWriter {
+    pub(crate) fn new(state_dir: Dir, config: LogConfig) -> Self {
+        Self {
+            state_dir,
+            config,
+            target: None,
+            lines: [Vec::new(), Vec::new()],
+            out: Vec::new(),
+            encoder: Encoder::default(),
+            lost: 0,
+        }
+    }
+
+    /// Returns how many bytes of entries could not be written.
+    pub(crate) fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// Takes in what the program wrote.
+    pub(crate) fn write(&mut self, stream: Stream, bytes: &[u8]) {
+        if self.config.driver == LogDriver::None {
+            return;
+        }
+        let time = Time::now();
+        for piece in bytes.split_inclusive(|b| *b == b'\n') {
+            self.piece(stream, piece, time);
+        }
+        self.flush();
+    }
+
+    /// Ends the unfinished lines: the program has ended.
+    pub(crate) fn finish(&mut self) {
+        let time = Time::now();
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            let line = mem::take(&mut self.lines[index(stream)]);
+            if !line.is_empty() {
+                self.entry(stream, &line, time);
+            }
+        }
+        self.flush();
+    }
+
+    fn piece(&mut self, stream: Stream, piece: &[u8], time: Time) {
+        let held = &mut self.lines[index(stream)];
+        if held.is_empty() && piece.len() <= MAX_CONTENT && piece.ends_with(b"\n") {
+            self.entry(stream, piece, time);
+            return;
+        }
+        held.extend_from_slice(piece);
+        let mut line = mem::take(held);
+        let mut rest = line.as_slice();
+        while rest.len() > MAX_CONTENT || rest.ends_with(b"\n") {
+            let (content, after) = rest.split_at(cut(rest));
+            self.entry(stream, content, time);
+            rest = after;
+        }
+        let done = line.len() - rest.len();
+        line.drain(..done);
+        line.shrink_to(MAX_CONTENT);
+        self.lines[index(stream)] = line;
+    }
+
+    fn entry(&mut self, stream: Stream, content: &[u8], time: Time) {
+        let before = self.out.len();
+        self.encoder.entry(&mut self.out, content, stream, time);
+        let written = self.target.as_ref().map_or(0, |t| t.size);
+        let with = written + u64::try_from(self.out.len()).unwrap_or(u64::MAX);
+        if with > self.config.max_size && (written > 0 || before > 0) {
+            let entry = self.out.split_off(before);
+            self.flush();
+            self.rotate();
+            self.out = entry;
+        } else if self.out.len() >= GATHER {
+            self.flush();
+        }
+    }
+
+    fn rotate(&mut self) {
+        let Some(target) = self.target.take() else {
+            return;
+        };
+        if rotate(&target.dir, &self.config).is_err() {
+            // Better a file that is too long than a lost line; tried again at the next entry.
+            self.target = Some(target);
+        }
+    }
+
+    fn flush(&mut self) {
+        if self.out.is_empty() {
+            return;
+        }
+        if self.append().is_err() {
+            self.lost += u64::try_from(self.out.len()).unwrap_or(0);
+        }
+        self.out.clear();
+        self.out.shrink_to(GATHER);
+    }
+
+    fn append(&mut self) -> Result<(), PathError> {
+        let mut target = match self.target.take() {
+            Some(target) => target,
+            None => open(&self.state_dir)?,
+        };
+        let written = write_whole(&mut target, &self.out);
+        let path = target.dir.path().join(LOG_FILE);
+        self.target = Some(target);
+        written.at("write", path)
+    }
+}
+
+fn index(stream: Stream) -> usize {
+    match stream {
+        Stream::Stdout => 0,
+        Stream::Stderr => 1,
+    }
+}
+
+fn open(state_dir: &Dir) -> Result<Target, PathError> {
+    let dir = state_dir.ensure_dir(LOG_DIR, 0o700)?;
+    let flags = OFlags::WRONLY
+        | OFlags::CREATE
+        | OFlags::APPEND
+        | OFlags::CLOEXEC
+        | OFlags::NOFOLLOW
+        | OFlags::NONBLOCK;
+    let path = || dir.path().join(LOG_FILE);
+    let mode = Mode::from_raw_mode(0o640);
+    let file = openat(&dir, LOG_FILE, flags, mode).at("open", path())?;
+    let size = fstat(&file).at("stat", path())?.st_size;
+    Ok(Target {
+        file: File::from(file),
+        size: u64::try_from(size).unwrap_or(0),
+        dir,
+    })
+}
+
+/// Writes all or, as far as the disk allows, nothing: half an entry would spoil the next one.
+fn write_whole(target: &mut Target, bytes: &[u8]) -> io::Result<()> {
+    match target.file.write_all(bytes) {
+        Ok(()) => {
+            target.size += u64::try_from(bytes.len()).unwrap_or(0);
+            Ok(())
+        }
+        Err(error) => {
+            target.file.set_len(target.size)?;
+            Err(error)
+        }
+    }
+}

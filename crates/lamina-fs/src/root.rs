@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -71,9 +71,21 @@ impl Root {
         mode: u32,
         owner: Option<(u32, u32)>,
     ) -> Result<OwnedFd, PathError> {
+        self.create_dir_all_noting(path, mode, owner, &mut Vec::new())
+    }
+
+    /// As [`Root::create_dir_all`], and adds to `made` the directories that were missing, each by
+    /// its path from the root with every link resolved.
+    pub fn create_dir_all_noting(
+        &self,
+        path: impl AsRef<Path>,
+        mode: u32,
+        owner: Option<(u32, u32)>,
+        made: &mut Vec<PathBuf>,
+    ) -> Result<OwnedFd, PathError> {
         let path = path.as_ref();
         match self.resolve(path, OFlags::PATH | OFlags::DIRECTORY) {
-            Err(Errno::NOENT) => walk::create(self, path, Last::Directory, mode, owner),
+            Err(Errno::NOENT) => walk::create(self, path, Last::Directory, mode, owner, made),
             other => other,
         }
         .at("create directory", path)
@@ -85,7 +97,7 @@ impl Root {
     pub fn ensure_file(&self, path: impl AsRef<Path>) -> Result<OwnedFd, PathError> {
         let path = path.as_ref();
         match self.resolve(path, OFlags::PATH) {
-            Err(Errno::NOENT) => walk::create(self, path, Last::File, 0o755, None),
+            Err(Errno::NOENT) => walk::create(self, path, Last::File, 0o755, None, &mut Vec::new()),
             other => other,
         }
         .at("create file", path)

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
@@ -28,14 +28,16 @@ pub(crate) enum Last {
     File,
 }
 
-/// Opens (`O_PATH`) `path`, making what is missing.
+/// Opens (`O_PATH`) `path`, making what is missing; `made` gets the real paths of what was.
 pub(crate) fn create(
     root: &Root,
     path: &Path,
     last: Last,
     mode: u32,
     owner: Option<(u32, u32)>,
+    made: &mut Vec<PathBuf>,
 ) -> rustix::io::Result<OwnedFd> {
+    let mut names = PathBuf::new();
     let mut todo: VecDeque<OsString> = VecDeque::new();
     push_front(&mut todo, path.as_os_str().as_bytes());
     let mut stack: Vec<OwnedFd> = Vec::new();
@@ -43,6 +45,7 @@ pub(crate) fn create(
     while let Some(name) = todo.pop_front() {
         if name == ".." {
             stack.pop();
+            names.pop();
             continue;
         }
         let at = stack.last().map_or(root.fd.as_fd(), AsFd::as_fd);
@@ -52,7 +55,11 @@ pub(crate) fn create(
             Last::Directory
         };
         let fd = match open_one(at, &name) {
-            Err(Errno::NOENT) => make_one(at, &name, kind, mode, owner)?,
+            Err(Errno::NOENT) => {
+                let fd = make_one(at, &name, kind, mode, owner)?;
+                made.push(names.join(&name));
+                fd
+            }
             other => other?,
         };
         match FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode) {
@@ -64,11 +71,13 @@ pub(crate) fn create(
                 let target = rustix::fs::readlinkat(&fd, "", Vec::new())?.into_bytes();
                 if target.starts_with(b"/") {
                     stack.clear();
+                    names.clear();
                 }
                 push_front(&mut todo, &target);
             }
             FileType::Directory => {
                 stack.push(fd);
+                names.push(&name);
                 if stack.len() > MAX_DEPTH {
                     return Err(Errno::NAMETOOLONG);
                 }

@@ -1,3 +1,30 @@
-//! Layer tars to trees and back: PAX and GNU forms, whiteouts, extended attributes, diff of an upper directory.
+//! Layer tars to trees and back: PAX and GNU forms, whiteouts, extended attributes, diff of an
+//! upper directory.
+//!
+//! - [`apply`] writes a layer's tar into an empty directory, in overlayfs' own forms, in one
+//!   streaming pass.
+//! - [`diff`] reads an overlay upper directory back as a list of [`Change`]s.
+//! - [`TarReader`] and [`TarWriter`] are the format itself, without a filesystem.
+//!
+//! A tar comes from a stranger. The reader accepts only what GNU tar, libarchive, Python and Go
+//! read alike; where they would disagree about where an entry begins or what it is called, the
+//! archive is refused. What is accepted is bounded by [`Limits`] and lands inside the target
+//! directory: every name is resolved component by component from its descriptor, without following
+//! links, and links that a layer does follow (`var/run/x` after `var/run -> /run`) resolve as
+//! after a chroot.
+//!
+//! This crate does not hash, decompress or know where layers are kept.
 
 #![forbid(unsafe_code)]
+
+mod apply;
+
+mod limits;
+mod path;
+mod tar;
+
+pub use apply::{Applied, ApplyError, Refusal, apply};
+
+pub use limits::Limits;
+pub use path::Shown;
+pub use tar::{Entry, Kind, Meta, SparsePart, TarError, TarReader, Time};

@@ -1,0 +1,214 @@
+//! A layer's tar into an empty directory, in overlayfs' own forms.
+//!
+//! One pass, one thread, and for a regular file five system calls: openat, write, fchown, utimensat
+//! and close. The parent directory's descriptor is kept from entry to entry
+//! ([`parents::Parents`]), whiteouts become character devices 0/0 and opaque markers an extended
+//! attribute ([`whiteout`]), times of directories are set when nothing will touch them any more.
+
+mod error;
+mod node;
+mod parents;
+mod whiteout;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+pub use error::{ApplyError, Refusal};
+use rustix::io::Errno;
+
+use crate::path::{BadPath, clean, split};
+use crate::tar::{Entry, Kind, TarReader, Time};
+use crate::{Limits, TarError};
+use parents::Parents;
+
+/// What was written.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Applied {
+    /// Entries in the tar, whiteouts included, directories implied not.
+    pub entries: u64,
+    /// Bytes of file content written.
+    pub bytes: u64,
+    /// Length of the tar.
+    pub tar_bytes: u64,
+    /// Directories that no entry described, sorted; they were made with mode 0755, owner 0:0. When
+    /// the layer is stacked, their metadata must come from the layer below.
+    pub implied: Vec<PathBuf>,
+    /// The layer hides everything below it (`.wh..wh..opq` at its root). Overlayfs ignores the mark
+    /// on the root of a layer, so whoever stacks must leave the lower layers out.
+    pub opaque_root: bool,
+}
+
+/// Writes the tree that `tar` describes into `target`, an empty directory that nobody else uses.
+///
+/// Streaming; memory is bounded by `limits`. Nothing is synced, and an error leaves a part of the
+/// tree behind: the caller publishes or removes the directory. The source is read to its end, so
+/// that a hash taken by the reader covers all of it. Needs the privileges to chown and mknod.
+pub fn apply(
+    tar: impl Read,
+    target: BorrowedFd<'_>,
+    limits: &Limits,
+) -> Result<Applied, ApplyError> {
+    let mut reader = TarReader::new(tar, limits.clone());
+    let mut layer = Layer::new(target, limits)?;
+    while let Some(entry) = reader.next_entry()? {
+        layer.entry(&mut reader, &entry)?;
+    }
+    let tar_bytes = reader.finish()?;
+    layer.finish(tar_bytes)
+}
+
+/// The state of one application.
+struct Layer<'l> {
+    limits: &'l Limits,
+    parents: Parents,
+    /// The parents of hard link targets, apart so that links do not evict the parent of the files.
+    links: Parents,
+    umask: u32,
+    /// Directories whose time is set at the end, by path; sorted, so that parents stay cached.
+    times: BTreeMap<Vec<u8>, Time>,
+    times_bytes: u64,
+    implied: BTreeSet<Vec<u8>>,
+    root_time: Option<Time>,
+    applied: Applied,
+}
+
+impl<'l> Layer<'l> {
+    fn new(target: BorrowedFd<'_>, limits: &'l Limits) -> Result<Self, ApplyError> {
+        let root = || {
+            target
+                .try_clone_to_owned()
+                .map_err(|e| ApplyError::target(&e))
+        };
+        Ok(Self {
+            limits,
+            parents: Parents::new(root()?),
+            links: Parents::new(root()?),
+            umask: node::umask(),
+            times: BTreeMap::new(),
+            times_bytes: 0,
+            implied: BTreeSet::new(),
+            root_time: None,
+            applied: Applied::default(),
+        })
+    }
+
+    fn entry<R: Read>(
+        &mut self,
+        reader: &mut TarReader<R>,
+        entry: &Entry,
+    ) -> Result<(), ApplyError> {
+        self.applied.entries += 1;
+        let path = self.clean(&entry.path, &entry.path)?;
+        if path.is_empty() {
+            return self.root(entry);
+        }
+        if let Some(mark) = whiteout::Mark::of(&path, &entry.path)? {
+            return self.mark(&path, mark);
+        }
+        let (parent_path, name) = split(&path);
+        let parent = self.parent(parent_path, &entry.path)?;
+        match &entry.kind {
+            Kind::Directory => self.directory(&parent, &path, name, entry)?,
+            Kind::File => self.file(&parent, name, &path, reader, entry, None)?,
+            Kind::Sparse { size, parts } => {
+                self.file(&parent, name, &path, reader, entry, Some((*size, parts)))?;
+            }
+            Kind::Symlink(to) => self.symlink(&parent, name, &path, to, entry)?,
+            Kind::Hardlink(to) => self.hardlink(&parent, name, &path, to, entry)?,
+            Kind::Char { major: 0, minor: 0 } => {
+                return Err(ApplyError::refused(&entry.path, Refusal::WhiteoutDevice));
+            }
+            Kind::Char { .. } | Kind::Block { .. } | Kind::Fifo => {
+                self.special(&parent, name, &path, entry)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// An entry for the root itself: its metadata is the layer's own directory's.
+    /// Anything but a directory would replace the root (CVE-2021-29136).
+    fn root(&mut self, entry: &Entry) -> Result<(), ApplyError> {
+        if entry.kind != Kind::Directory {
+            return Err(ApplyError::refused(&entry.path, Refusal::Root));
+        }
+        let root = self
+            .parents
+            .root()
+            .map_err(|e| ApplyError::at(&entry.path, "open", e))?;
+        self.directory_meta(&root, entry)?;
+        self.root_time = Some(entry.meta.mtime);
+        Ok(())
+    }
+
+    fn clean(&self, raw: &[u8], entry: &[u8]) -> Result<Vec<u8>, ApplyError> {
+        clean(raw, self.limits.max_path).map_err(|bad| {
+            let refusal = match bad {
+                BadPath::Escapes => Refusal::Escapes,
+                BadPath::TooLong => Refusal::NameTooLong,
+                BadPath::Nul => Refusal::BadName,
+            };
+            ApplyError::refused(entry, refusal)
+        })
+    }
+
+    /// Opens the parent directory, making what is missing of it.
+    fn parent(&mut self, parent: &[u8], entry: &[u8]) -> Result<OwnedFdRef, ApplyError> {
+        let Self {
+            parents, implied, ..
+        } = self;
+        parents
+            .open(parent, |made| {
+                implied.insert(made.to_vec());
+            })
+            .map_err(|error| match error {
+                Errno::NOTDIR => ApplyError::refused(entry, Refusal::ParentNotDirectory),
+                Errno::LOOP => ApplyError::refused(entry, Refusal::LinkLoop),
+                error => ApplyError::at(entry, "open the parent of", error),
+            })
+    }
+
+    fn finish(mut self, tar_bytes: u64) -> Result<Applied, ApplyError> {
+        let times = std::mem::take(&mut self.times);
+        for (path, time) in times {
+            let (parent, name) = split(&path);
+            let parent = match self.parents.open_existing(parent) {
+                Ok(parent) => parent,
+                // Known by a path through a link whose target has been replaced since.
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => continue,
+                Err(error) => return Err(ApplyError::at(&path, "open the parent of", error)),
+            };
+            match node::set_time(parent.as_fd(), name, time) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(error) => return Err(ApplyError::at(&path, "set the time of", error)),
+            }
+        }
+        if let Some(time) = self.root_time {
+            let root = self
+                .parents
+                .root()
+                .map_err(|e| ApplyError::at(b"/", "open", e))?;
+            node::set_fd_time(root.as_fd(), time)
+                .map_err(|e| ApplyError::at(b"/", "set the time of", e))?;
+        }
+        let implied = self.implied.into_iter();
+        self.applied.implied = implied
+            .map(|p| PathBuf::from(OsString::from_vec(p)))
+            .collect();
+        self.applied.tar_bytes = tar_bytes;
+        Ok(self.applied)
+    }
+}
+
+/// A shared descriptor of a directory in the cache.
+type OwnedFdRef = std::rc::Rc<OwnedFd>;
+
+impl From<TarError> for ApplyError {
+    fn from(error: TarError) -> Self {
+        Self::Tar(error)
+    }
+}

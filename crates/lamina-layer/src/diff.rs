@@ -1,0 +1,1 @@
+//! An overlay upper directory back to a list of changes.

@@ -1,0 +1,15 @@
+//! The tar format: reading it strictly and writing it deterministically. No filesystem here.
+
+mod entry;
+mod error;
+mod header;
+mod pax;
+mod reader;
+mod sparse;
+
+pub use entry::{Entry, Kind, Meta, SparsePart, Time};
+pub use error::TarError;
+pub use reader::TarReader;
+
+/// The unit everything in a tar is padded to.
+pub(crate) const BLOCK: usize = 512;

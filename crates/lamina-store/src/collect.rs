@@ -121,7 +121,7 @@ impl Store {
     ///
     /// Runs beside anything else: whoever pulls, runs or removes meanwhile waits for a batch at
     /// most. May be killed at any point. [`Store::empty_trash`] frees the space.
-    pub fn collect(&self, options: CollectOptions) -> Result<Collected, CollectError> {
+    pub fn collect(&self, options: &CollectOptions) -> Result<Collected, CollectError> {
         let mut marker = Marker::new(self);
         let marks = marker.mark()?;
         let mut candidates = self.candidates(options)?;
@@ -141,7 +141,7 @@ impl Store {
         Ok(collected)
     }
 
-    fn candidates(&self, options: CollectOptions) -> Result<Vec<Candidate>, PathError> {
+    fn candidates(&self, options: &CollectOptions) -> Result<Vec<Candidate>, PathError> {
         let mut all = Vec::new();
         for (area, algorithm) in [(Area::BlobsSha256, "sha256"), (Area::BlobsSha512, "sha512")] {
             let entries = self.dir(area)?.entries()?.into_iter();

@@ -10,12 +10,11 @@ use std::path::{Path, PathBuf};
 
 use lamina_fs::{Dir, Durability, Lock, LockError, PathError};
 use lamina_types::{DiffId, ErrorKind};
-use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::area::Area;
 use crate::lock::{self, Waiting};
-use crate::ops::{Line, OpError, Operation};
+use crate::ops::{Draft, Line, OpError, Operation};
 use crate::store::Store;
 use crate::sync;
 
@@ -48,6 +47,9 @@ pub struct LayerInfo {
     /// Directories that exist in the tree but that no entry of the tar described, relative to
     /// its root; the root itself is the empty path.
     pub implied: Vec<PathBuf>,
+    /// Whether it hides everything below it (an opaque mark on its root, which overlayfs ignores):
+    /// whoever stacks it leaves the layers below out.
+    pub opaque_root: bool,
 }
 
 /// Why a layer could not be read or published.
@@ -144,14 +146,11 @@ impl Layers<'_> {
 
     /// Makes an empty tree to unpack into. It belongs to the operation and vanishes with it.
     pub fn draft(&self, op: &Operation) -> Result<LayerDraft, LayerError> {
-        let (drafts, name) = op.draft_dir()?;
-        let dir = drafts.mkdir(&name, 0o700)?;
-        let tree = dir.mkdir(PLAIN, 0o755)?;
+        let draft = op.draft()?;
+        let tree = draft.dir().mkdir(PLAIN, 0o755)?;
         Ok(LayerDraft {
             store: self.0.clone(),
-            drafts,
-            name,
-            dir,
+            draft,
             tree,
         })
     }
@@ -182,9 +181,7 @@ impl Drop for LayerLock {
 #[derive(Debug)]
 pub struct LayerDraft {
     store: Store,
-    drafts: Dir,
-    name: String,
-    dir: Dir,
+    draft: Draft,
     tree: Dir,
 }
 
@@ -207,10 +204,11 @@ impl LayerDraft {
     ) -> Result<Layer, LayerError> {
         let stored = Stored::new(info);
         let bytes = serde_json::to_vec(&stored).map_err(|source| LayerError::Info {
-            path: self.dir.path().join(INFO),
+            path: self.draft.dir().path().join(INFO),
             source,
         })?;
-        self.dir
+        self.draft
+            .dir()
             .create_exclusive(INFO, &bytes, 0o600, Durability::Volatile)?;
         op.lease(&[Line::Layer(diff_id.clone())])?;
         let hex = diff_id.0.hex();
@@ -218,17 +216,9 @@ impl LayerDraft {
             let _lock = self.store.lock_shared()?;
             let layers = self.store.dir(Area::Layers)?;
             sync::mark(&self.store, hex)?;
-            match self
-                .drafts
-                .rename_to(&self.name, layers, hex, Durability::Volatile)
-            {
-                // rename(2) onto a directory that is not empty: somebody else was first. Its
-                // marker, or ours, covers it until the next sync.
-                Err(error) if matches!(error.errno(), Some(Errno::EXIST | Errno::NOTEMPTY)) => {
-                    self.store.trash(&self.drafts, &self.name)?;
-                }
-                other => other?,
-            }
+            // Where somebody else was first, its marker, or ours, covers its layer until the next
+            // sync.
+            self.draft.publish(layers, hex)?;
         }
         Ok(Layer {
             dir: self.store.layers().tree(diff_id),
@@ -244,6 +234,8 @@ struct Stored {
     size: u64,
     entries: u64,
     implied: Vec<StoredPath>,
+    #[serde(default)]
+    opaque_root: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -264,6 +256,7 @@ impl Stored {
             size: info.size,
             entries: info.entries,
             implied: info.implied.iter().map(path).collect(),
+            opaque_root: info.opaque_root,
         }
     }
 
@@ -276,6 +269,7 @@ impl Stored {
             size: self.size,
             entries: self.entries,
             implied: self.implied.into_iter().map(path).collect(),
+            opaque_root: self.opaque_root,
         }
     }
 }

@@ -64,9 +64,11 @@ pub use blobs::{BlobError, Blobs, Fetch, Partial};
 pub use boot::BootId;
 pub use collect::{CollectError, CollectOptions, Collected, Damaged};
 pub use key::image_key;
-pub use layers::{Layer, LayerDraft, LayerError, LayerInfo, Layers};
+pub use layers::{Layer, LayerDraft, LayerError, LayerInfo, LayerLock, Layers};
 pub use lock::{Holder, Waiting};
-pub use ops::{Line, OpError, Operation, Ops, Recovery, SnapshotId, SnapshotIdError, UndoError};
+pub use ops::{
+    Draft, Line, OpError, Operation, Ops, Recovery, SnapshotId, SnapshotIdError, UndoError,
+};
 pub use pins::{Pin, PinError, Pins};
 pub use refs::{Ref, RefError, Refs};
 pub use store::{OpenError, Store};

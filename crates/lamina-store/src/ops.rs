@@ -10,6 +10,7 @@
 //! an operation left without a published owner is collected.
 
 mod cgroup;
+mod draft;
 mod line;
 mod process;
 mod undo;
@@ -25,6 +26,7 @@ use rustix::fs::{FlockOperation, OFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+pub use draft::Draft;
 pub use line::{Line, SnapshotId, SnapshotIdError};
 pub use undo::UndoError;
 
@@ -222,13 +224,14 @@ impl Operation {
         &self.name
     }
 
-    /// Returns the folder of the operation's drafts and a name in it that is free.
-    pub(crate) fn draft_dir(&self) -> Result<(Dir, String), PathError> {
+    /// Makes an empty folder on the store's filesystem; it belongs to the operation and vanishes
+    /// with it unless it is published.
+    pub fn draft(&self) -> Result<Draft, PathError> {
         let name = format!("{}{DRAFTS}", self.name);
         self.drafted.store(true, Ordering::Relaxed);
         let drafts = self.store.dir(Area::Ops)?.ensure_dir(name, 0o700)?;
         let number = self.drafts.fetch_add(1, Ordering::Relaxed);
-        Ok((drafts, number.to_string()))
+        Draft::new(&self.store, drafts, number)
     }
 
     fn drop_drafts(&self, dir: &Dir) -> Result<(), PathError> {

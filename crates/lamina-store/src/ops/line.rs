@@ -32,6 +32,9 @@ pub enum Line {
         /// The container it was taken for.
         container: ContainerId,
     },
+    /// An anonymous volume, `volumes/<64 digits>`. A named one is never undone: another process
+    /// may have begun to use it.
+    Volume(String),
     /// A container's folder below the run directory: an absolute path that ends in
     /// `containers/<id>`.
     RunDir(PathBuf),

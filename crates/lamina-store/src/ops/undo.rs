@@ -65,7 +65,7 @@ fn rank(line: &Line) -> u8 {
         Line::Cgroup(_) => 1,
         Line::RunDir(_) => 2,
         Line::Name { .. } => 3,
-        Line::Container(_) => 4,
+        Line::Container(_) | Line::Volume(_) => 4,
         Line::Snapshot(_) => 5,
         Line::Blob(_) | Line::Layer(_) | Line::Image(_) => 6,
     }
@@ -87,6 +87,12 @@ fn undo_line(store: &Store, line: &Line) -> Result<(), UndoError> {
         Line::Name { name, container } => remove_name(store, name, container)?,
         Line::Container(id) => {
             store.discard(store.dir(Area::Containers)?, id.as_str())?;
+        }
+        Line::Volume(name) => {
+            // Anonymous names have the form of a container's id: random and never used again.
+            if name.parse::<ContainerId>().is_ok() {
+                store.trash(store.dir(Area::Volumes)?, name)?;
+            }
         }
         // What was written into it may be large: unlinked with the rest of the trash.
         Line::Snapshot(id) => {

@@ -1,3 +1,58 @@
 //! The image store people see: pull, load, import, tag, remove, the minimal image.
+//!
+//! [`Images`] is the door; everything else here is what its methods take, return or fail with.
+//!
+//! ```text
+//! ensure ─► find │ create_minimal │ pull
+//!
+//! pull    registry: index → manifest → configuration ┐
+//! load    archive: docker save, OCI layout           ├─► layers in parallel ─► documents ─► name
+//! import  a root filesystem's tar                    │   layer/: fetch → inflate → hash → apply
+//! minimal the host's own programs (elf/, minimal/)   ┘
+//! ```
+//!
+//! An image is its documents in `oci/`, its layers unpacked in `layers/`, and at least one name in
+//! `refs/`, which is written last: whatever is interrupted before leaves nothing that can be seen.
+//! All of these folders are lamina-store's; this crate owns none. It knows nothing of containers:
+//! whether one stands on an image is asked of the caller.
 
 #![forbid(unsafe_code)]
+
+mod archive;
+mod changes;
+mod documents;
+mod elf;
+mod ensure;
+mod fault;
+mod find;
+mod hash;
+mod images;
+mod import;
+mod inspect;
+mod layer;
+mod list;
+mod load;
+mod minimal;
+mod progress;
+mod publish;
+mod pull;
+mod remove;
+mod tag;
+
+pub use archive::ArchiveError;
+pub use changes::{ChangeError, apply_change};
+pub use documents::{DocumentError, MAX_DOCUMENT};
+pub use ensure::{EnsureError, MINIMAL, Policy, Wanted};
+pub use fault::StoreFault;
+pub use find::FindError;
+pub use images::{Image, Images};
+pub use import::{ImportError, ImportOptions};
+pub use inspect::LayerPlace;
+pub use layer::{Bounds, UnpackError};
+pub use list::Summary;
+pub use load::{LoadError, LoadSource, Loaded};
+pub use minimal::{CreateMinimalError, HostPaths};
+pub use progress::{Phase, Progress, Silent};
+pub use pull::{PullError, Pulled};
+pub use remove::{RemoveError, Removed, UsedBy};
+pub use tag::TagError;

@@ -1,0 +1,293 @@
+//! A bounded pipe of recycled buffers between two threads.
+//!
+//! A [`Pool`] owns the buffers; a [`Chunk`] goes back to its pool wherever it is dropped, so a
+//! pipeline holds at most the pool's count and never allocates once it runs. A pipe that ends
+//! without [`Sink::finish`] reads as an error, not as the end: a stage that fails can never make
+//! the next one believe that the data was complete.
+
+use std::io::{self, BufRead, Read, Write};
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+/// The size of a buffer: large enough that hand-overs cost nothing, small enough that what one
+/// stage wrote is still in the cache when the next reads it.
+pub(crate) const CHUNK: usize = 256 << 10;
+
+/// A buffer on its way through a pipeline.
+#[derive(Debug)]
+pub(crate) struct Chunk {
+    buffer: Vec<u8>,
+    length: usize,
+    home: Sender<Vec<u8>>,
+}
+
+impl Chunk {
+    /// Returns the bytes it carries.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.buffer[..self.length]
+    }
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        // The pool may be gone already; then so is the buffer.
+        let _ = self.home.send(std::mem::take(&mut self.buffer));
+    }
+}
+
+/// What travels through a pipe.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// Some bytes.
+    Data(Chunk),
+    /// The end: everything was sent.
+    End,
+}
+
+/// A fixed number of buffers.
+#[derive(Debug)]
+struct Pool {
+    free: Receiver<Vec<u8>>,
+    home: Sender<Vec<u8>>,
+    unmade: usize,
+}
+
+impl Pool {
+    fn new(count: usize) -> Self {
+        let (home, free) = channel();
+        Self {
+            free,
+            home,
+            unmade: count,
+        }
+    }
+
+    /// Waits for a free buffer.
+    fn take(&mut self) -> Chunk {
+        let recycled = if self.unmade > 0 {
+            self.free.try_recv().ok()
+        } else {
+            // `home` is held here too, so this cannot be disconnected.
+            self.free.recv().ok()
+        };
+        let buffer = recycled.unwrap_or_else(|| {
+            self.unmade = self.unmade.saturating_sub(1);
+            vec![0; CHUNK]
+        });
+        Chunk {
+            buffer,
+            length: 0,
+            home: self.home.clone(),
+        }
+    }
+}
+
+/// The writing end.
+#[derive(Debug)]
+pub(crate) struct Sink {
+    pool: Pool,
+    current: Option<Chunk>,
+    to: Sender<Message>,
+}
+
+/// The reading end.
+#[derive(Debug)]
+pub(crate) struct Source {
+    from: Receiver<Message>,
+    current: Option<Chunk>,
+    at: usize,
+    ended: bool,
+}
+
+/// Returns the two ends of a pipe that holds at most `count` buffers.
+pub(crate) fn pipe(count: usize) -> (Sink, Receiver<Message>) {
+    let (to, from) = channel();
+    let sink = Sink {
+        pool: Pool::new(count),
+        current: None,
+        to,
+    };
+    (sink, from)
+}
+
+/// The stage that reads has ended; it has recorded why.
+#[derive(Debug)]
+pub(crate) struct Closed;
+
+impl From<Closed> for io::Error {
+    fn from(_: Closed) -> Self {
+        Self::new(io::ErrorKind::BrokenPipe, "the next stage has ended")
+    }
+}
+
+impl Sink {
+    /// Lets `read` fill a buffer in place and sends it on when it is full. Returns what `read`
+    /// returned; zero means that there was nothing more.
+    pub(crate) fn fill<E: From<Closed>>(
+        &mut self,
+        read: impl FnOnce(&mut [u8]) -> Result<usize, E>,
+    ) -> Result<usize, E> {
+        let pool = &mut self.pool;
+        let chunk = self.current.get_or_insert_with(|| pool.take());
+        let count = read(&mut chunk.buffer[chunk.length..])?;
+        chunk.length += count;
+        if chunk.length == chunk.buffer.len() {
+            self.send_current()?;
+        }
+        Ok(count)
+    }
+
+    /// Copies everything from `reader`; returns how much that was.
+    pub(crate) fn copy(&mut self, reader: &mut impl Read) -> io::Result<u64> {
+        let mut total = 0;
+        loop {
+            match self.fill::<io::Error>(|buffer| reader.read(buffer)) {
+                Ok(0) => return Ok(total),
+                Ok(count) => total += count as u64,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    fn send_current(&mut self) -> Result<(), Closed> {
+        match self.current.take() {
+            Some(chunk) if chunk.length > 0 => {
+                self.to.send(Message::Data(chunk)).map_err(|_| Closed)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Sends what is left and the end.
+    pub(crate) fn finish(mut self) -> Result<(), Closed> {
+        self.send_current()?;
+        self.to.send(Message::End).map_err(|_| Closed)
+    }
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.is_empty() {
+            return Ok(0);
+        }
+        self.fill(|buffer| {
+            let count = buffer.len().min(bytes.len());
+            buffer[..count].copy_from_slice(&bytes[..count]);
+            Ok(count)
+        })
+    }
+
+    /// Does nothing: a buffer that is not full waits for [`Sink::finish`].
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Passes every message from `from` to `to`, showing each chunk to `see` on the way.
+///
+/// Returns whether the end came through.
+pub(crate) fn relay(
+    from: &Receiver<Message>,
+    to: &Sender<Message>,
+    mut see: impl FnMut(&[u8]),
+) -> bool {
+    while let Ok(message) = from.recv() {
+        let end = match &message {
+            Message::Data(chunk) => {
+                see(chunk.bytes());
+                false
+            }
+            Message::End => true,
+        };
+        if to.send(message).is_err() {
+            return false;
+        }
+        if end {
+            return true;
+        }
+    }
+    false
+}
+
+impl Source {
+    /// Returns a reader of what arrives at `from`.
+    pub(crate) fn new(from: Receiver<Message>) -> Self {
+        Self {
+            from,
+            current: None,
+            at: 0,
+            ended: false,
+        }
+    }
+}
+
+impl BufRead for Source {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        let empty = self.current.as_ref().is_none_or(|c| self.at == c.length);
+        if empty && !self.ended {
+            self.current = None;
+            self.at = 0;
+            match self.from.recv() {
+                Ok(Message::Data(chunk)) => self.current = Some(chunk),
+                Ok(Message::End) => self.ended = true,
+                Err(_) => {
+                    let message = "the stage before has failed";
+                    return Err(io::Error::new(io::ErrorKind::BrokenPipe, message));
+                }
+            }
+        }
+        Ok(self.current.as_ref().map_or(&[], |c| &c.bytes()[self.at..]))
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.at += count;
+    }
+}
+
+impl Read for Source {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let bytes = self.fill_buf()?;
+        let count = bytes.len().min(into.len());
+        into[..count].copy_from_slice(&bytes[..count]);
+        self.consume(count);
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+
+    #[test]
+    fn everything_arrives_in_order_and_buffers_are_few() {
+        let sent: Vec<u8> = (0..3_000_000_u32).map(|i| (i % 251) as u8).collect();
+        let (mut sink, from) = pipe(2);
+        let expected = sent.clone();
+        let writer = thread::spawn(move || {
+            sink.write_all(&sent).unwrap();
+            assert_eq!(sink.pool.unmade, 0);
+            sink.finish().unwrap();
+        });
+        let mut got = Vec::new();
+        Source::new(from).read_to_end(&mut got).unwrap();
+        writer.join().unwrap();
+        assert_eq!(got, expected);
+    }
+
+    #[test]
+    fn an_unfinished_pipe_is_an_error_and_never_an_end() {
+        let (mut sink, from) = pipe(2);
+        sink.write_all(b"some").unwrap();
+        drop(sink);
+        let mut got = Vec::new();
+        assert!(Source::new(from).read_to_end(&mut got).is_err());
+    }
+
+    #[test]
+    fn a_writer_learns_that_nobody_reads() {
+        let (mut sink, from) = pipe(2);
+        drop(from);
+        assert!(sink.write_all(&vec![0; CHUNK * 3]).is_err());
+    }
+}

@@ -1,0 +1,193 @@
+//! One layer's way from compressed bytes to a tree, in one pass over four threads:
+//!
+//! ```text
+//! fetch ──► inflate ──► hash ──► apply
+//! ```
+//!
+//! `fetch` gives compressed bytes and sees to their own hash; `inflate` does nothing but that,
+//! because it is the slowest stage and sets the speed of a pull; `hash` computes the diff id;
+//! `apply` parses the tar and writes files. `fetch` stays on the caller's thread, which holds the
+//! locks. The pipes between them hold a
+//! bounded number of recycled buffers.
+
+use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use lamina_types::DiffId;
+
+use super::UnpackError;
+use super::compression;
+use super::pipe::{CHUNK, Message, Sink, Source, pipe, relay};
+use crate::hash::Hasher;
+
+/// Buffers of compressed bytes in flight.
+const COMPRESSED_CHUNKS: usize = 8;
+/// Buffers of the tar in flight: enough that writing one large file does not stop inflation.
+const TAR_CHUNKS: usize = 24;
+/// How often, in bytes, the free space is looked at.
+const SPACE_INTERVAL: u64 = 64 << 20;
+
+/// How much one layer may unpack to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Bytes of the uncompressed tar, whatever its entries are.
+    pub tar_bytes: u64,
+    /// Bytes that stay free on the store's filesystem: a bomb must not take the machine with it.
+    pub keep_free: u64,
+}
+
+impl Default for Bounds {
+    /// Returns 256 GiB for a layer, and 64 MiB that stay free.
+    fn default() -> Self {
+        Self {
+            tar_bytes: 256 << 30,
+            keep_free: 64 << 20,
+        }
+    }
+}
+
+impl Bounds {
+    /// Refuses to go on where the filesystem of `space` is nearly full.
+    pub(crate) fn check_space(&self, space: impl AsFd) -> Result<(), UnpackError> {
+        let Ok(stat) = rustix::fs::fstatvfs(space) else {
+            return Ok(());
+        };
+        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+        if free < self.keep_free {
+            return Err(UnpackError::NoSpace { free });
+        }
+        Ok(())
+    }
+}
+
+/// What came out of a stream that went through.
+#[derive(Debug)]
+pub(crate) struct Streamed<F, A> {
+    /// What `fetch` returned.
+    pub(crate) fetched: F,
+    /// What `apply` returned.
+    pub(crate) applied: A,
+    /// The hash of the uncompressed tar.
+    pub(crate) diff_id: DiffId,
+    /// The length of the uncompressed tar in bytes.
+    pub(crate) tar_bytes: u64,
+}
+
+/// The error that came first. Those of the other stages follow from it and say less.
+#[derive(Debug, Default)]
+struct First(Mutex<Option<UnpackError>>);
+
+impl First {
+    fn record(&self, error: UnpackError) {
+        let mut first = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        first.get_or_insert(error);
+    }
+
+    /// Keeps the value of a stage that succeeded.
+    fn keep<T>(&self, result: Result<T, UnpackError>) -> Option<T> {
+        result.map_err(|error| self.record(error)).ok()
+    }
+}
+
+/// Streams one layer; `space` is a descriptor on the store's filesystem.
+///
+/// Everything that `fetch` sends is inflated and hashed, also what follows the tar's end mark, and
+/// `apply` is only asked to read what it needs.
+pub(crate) fn stream<F, A: Send>(
+    fetch: impl FnOnce(&mut Sink) -> Result<F, UnpackError>,
+    apply: impl FnOnce(&mut Source) -> Result<A, UnpackError> + Send,
+    bounds: &Bounds,
+    space: BorrowedFd<'_>,
+) -> Result<Streamed<F, A>, UnpackError> {
+    let first = First::default();
+    let (mut compressed, from_fetch) = pipe(COMPRESSED_CHUNKS);
+    let (tar, from_inflate) = pipe(TAR_CHUNKS);
+    let (to_apply, from_hash) = channel();
+    let outcome = thread::scope(|scope| {
+        let inflater =
+            scope.spawn(|| first.keep(inflate(Source::new(from_fetch), tar, bounds, space)));
+        let hasher = scope.spawn(move || hash(&from_inflate, &to_apply));
+        let applier = scope.spawn(|| apply_all(apply, Source::new(from_hash), &first));
+        let fetched = first.keep(fetch(&mut compressed));
+        match fetched {
+            // A next stage that has ended has recorded why.
+            Some(_) => drop(compressed.finish()),
+            // Without its end mark the next stage knows that it was not all.
+            None => drop(compressed),
+        }
+        let tar_bytes = inflater.join().ok().flatten();
+        let diff_id = hasher.join().ok().flatten();
+        let applied = applier.join().ok().flatten();
+        Some(Streamed {
+            fetched: fetched?,
+            applied: applied?,
+            diff_id: diff_id?,
+            tar_bytes: tar_bytes?,
+        })
+    });
+    let error = first.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+    match (error, outcome) {
+        (Some(error), _) => Err(error),
+        (None, Some(streamed)) => Ok(streamed),
+        // Nobody recorded why: only a stage that panicked does that.
+        (None, None) => Err(UnpackError::Stage),
+    }
+}
+
+fn inflate(
+    from: Source,
+    mut to: Sink,
+    bounds: &Bounds,
+    space: BorrowedFd<'_>,
+) -> Result<u64, UnpackError> {
+    let mut reader = compression::open(from).map_err(UnpackError::Decompress)?;
+    let mut total: u64 = 0;
+    let mut look_at = 0;
+    loop {
+        if total >= look_at {
+            bounds.check_space(space)?;
+            look_at = total + SPACE_INTERVAL;
+        }
+        let read = |buffer: &mut [u8]| reader.read(buffer).map_err(UnpackError::Decompress);
+        match to.fill(read)? {
+            0 => break,
+            count => total += count as u64,
+        }
+        if total > bounds.tar_bytes {
+            return Err(UnpackError::TooLarge(bounds.tar_bytes));
+        }
+    }
+    to.finish()?;
+    Ok(total)
+}
+
+/// Hashes what passes; `None` if the end did not come through.
+fn hash(from: &Receiver<Message>, to: &Sender<Message>) -> Option<DiffId> {
+    let mut hash = Hasher::sha256();
+    let complete = relay(from, to, |bytes| hash.update(bytes));
+    complete.then(|| DiffId(hash.finish()))
+}
+
+/// Applies, then reads to the end: only then have all stages seen everything.
+fn apply_all<A>(
+    apply: impl FnOnce(&mut Source) -> Result<A, UnpackError>,
+    mut source: Source,
+    first: &First,
+) -> Option<A> {
+    let applied = first.keep(apply(&mut source))?;
+    let mut rest = vec![0; CHUNK];
+    loop {
+        match source.read(&mut rest) {
+            Ok(0) => return Some(applied),
+            Ok(_) => {}
+            // The stage before has recorded why.
+            Err(_) => return None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

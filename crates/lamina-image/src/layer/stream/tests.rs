@@ -1,0 +1,87 @@
+//! Streams that go through, and each stage failing in turn.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use super::*;
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn send(bytes: &[u8]) -> impl FnOnce(&mut Sink) -> Result<u64, UnpackError> {
+    move |sink| sink.copy(&mut &*bytes).map_err(UnpackError::Read)
+}
+
+fn read_all(source: &mut Source) -> Result<Vec<u8>, UnpackError> {
+    let mut bytes = Vec::new();
+    source.read_to_end(&mut bytes).map_err(UnpackError::Read)?;
+    Ok(bytes)
+}
+
+fn run<A: Send>(
+    compressed: &[u8],
+    apply: impl FnOnce(&mut Source) -> Result<A, UnpackError> + Send,
+    bounds: &Bounds,
+) -> Result<Streamed<u64, A>, UnpackError> {
+    let root = File::open("/").unwrap();
+    stream(send(compressed), apply, bounds, root.as_fd())
+}
+
+#[test]
+fn what_goes_in_comes_out_and_all_of_it_is_hashed() {
+    let text: Vec<u8> = (0..2_000_000_u32).flat_map(u32::to_le_bytes).collect();
+    let expected = crate::hash::digest(&text);
+    let zstd = zstd::encode_all(text.as_slice(), 1).unwrap();
+    for form in [&gzip(&text), &zstd, &text] {
+        let whole = run(form, read_all, &Bounds::default()).unwrap();
+        assert_eq!(whole.applied, text);
+        assert_eq!(whole.diff_id.0, expected);
+        assert_eq!(whole.tar_bytes, text.len() as u64);
+        assert_eq!(whole.fetched, form.len() as u64);
+        let lazy = run(form, |_| Ok(()), &Bounds::default()).unwrap();
+        assert_eq!(lazy.diff_id.0, expected, "what is not read is hashed too");
+    }
+}
+
+#[test]
+fn the_first_error_is_the_one_that_is_told() {
+    let text = vec![7; 20 << 20];
+    let good = gzip(&text);
+    let bounds = Bounds::default();
+    let cut = run(&good[..good.len() / 2], read_all, &bounds).unwrap_err();
+    assert!(matches!(cut, UnpackError::Decompress(_)), "{cut:?}");
+    let refused = |_: &mut Source| -> Result<(), _> { Err(UnpackError::TooLarge(42)) };
+    let apply = run(&good, refused, &bounds).unwrap_err();
+    assert!(matches!(apply, UnpackError::TooLarge(42)), "{apply:?}");
+    let root = File::open("/").unwrap();
+    let broken = |sink: &mut Sink| -> Result<(), UnpackError> {
+        sink.write_all(&good[..100]).unwrap();
+        Err(UnpackError::Read(io::ErrorKind::ConnectionReset.into()))
+    };
+    let fetch = stream(broken, read_all, &bounds, root.as_fd()).unwrap_err();
+    assert!(matches!(fetch, UnpackError::Read(e) if e.kind() == io::ErrorKind::ConnectionReset));
+}
+
+#[test]
+fn a_bomb_stops_at_the_bound() {
+    let bomb = gzip(&vec![0; 64 << 20]);
+    let bounds = Bounds {
+        tar_bytes: 1 << 20,
+        ..Bounds::default()
+    };
+    let error = run(&bomb, |_| Ok(()), &bounds).unwrap_err();
+    assert!(matches!(error, UnpackError::TooLarge(_)), "{error:?}");
+    let full = Bounds {
+        keep_free: u64::MAX,
+        ..Bounds::default()
+    };
+    let error = run(&bomb, |_| Ok(()), &full).unwrap_err();
+    assert!(matches!(error, UnpackError::NoSpace { .. }), "{error:?}");
+}

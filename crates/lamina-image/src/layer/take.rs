@@ -1,0 +1,213 @@
+//! Taking one layer into the store: whatever of it is here already costs no work.
+
+use std::os::fd::AsFd;
+
+use lamina_layer::Limits;
+use lamina_store::{Fetch, LayerInfo, Line, Operation, Partial, Store};
+use lamina_types::DiffId;
+
+use super::UnpackError;
+use super::download::BlobSource;
+use super::pipe::Sink;
+use super::stream::{Bounds, stream};
+use crate::fault::StoreFault;
+use crate::progress::Phase;
+
+/// What was done for a layer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// It was here.
+    Existed,
+    /// It was unpacked, and has this diff id.
+    Unpacked(DiffId),
+}
+
+/// Takes layers into a store for one operation.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Taker<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) op: &'a Operation,
+    pub(crate) bounds: &'a Bounds,
+    /// Whether the blob is wanted even where the layer is unpacked already.
+    pub(crate) keep_blob: bool,
+}
+
+impl Taker<'_> {
+    /// Takes one layer: the blob into `oci/`, the tree into `layers/`, both verified.
+    ///
+    /// `diff_id` is what the configuration says; without one, what comes out is believed. Of
+    /// several processes and threads one does the work and the others wait for it.
+    pub(crate) fn take(
+        &self,
+        source: &BlobSource<'_>,
+        diff_id: Option<&DiffId>,
+    ) -> Result<Taken, UnpackError> {
+        let digest = &source.blob.digest;
+        if let Some(diff_id) = diff_id {
+            self.op.lease(&[Line::Layer(diff_id.clone())])?;
+            if !self.keep_blob && self.store.layers().contains(diff_id)? {
+                source.progress.layer(digest, Phase::Exists);
+                return Ok(Taken::Existed);
+            }
+        }
+        source.progress.layer(digest, Phase::Waiting);
+        let taken = match self.fetch(source)? {
+            Fetch::Missing(partial) => self.download(source, partial, diff_id)?,
+            Fetch::Here => match self.unpack_blob(source, diff_id) {
+                Err(error) if error.may_be_corruption() && self.drop_if_damaged(source)? => {
+                    match self.fetch(source)? {
+                        Fetch::Missing(partial) => self.download(source, partial, diff_id)?,
+                        Fetch::Here => return Err(error),
+                    }
+                }
+                other => other?,
+            },
+        };
+        let phase = match taken {
+            Taken::Existed => Phase::Exists,
+            Taken::Unpacked(_) => Phase::Complete,
+        };
+        source.progress.layer(digest, phase);
+        Ok(taken)
+    }
+
+    fn fetch(&self, source: &BlobSource<'_>) -> Result<Fetch, UnpackError> {
+        let blob = source.blob;
+        let mut wait = |_: &_| !source.stop.load(std::sync::atomic::Ordering::Relaxed);
+        let blobs = self.store.blobs();
+        Ok(blobs.fetch(self.op, &blob.digest, blob.size, &mut wait)?)
+    }
+
+    /// Downloads and unpacks at once.
+    fn download(
+        &self,
+        source: &BlobSource<'_>,
+        mut partial: Box<Partial>,
+        diff_id: Option<&DiffId>,
+    ) -> Result<Taken, UnpackError> {
+        let unpacked = self.unpack(source, diff_id, |sink| match sink {
+            Some(sink) => source.download(&mut partial, sink),
+            // The tree is here, only its blob is wanted.
+            None if self.keep_blob => source.complete(&mut partial),
+            None => Ok(()),
+        });
+        match unpacked {
+            Ok(Unpacked::Existed) if !self.keep_blob => Ok(Taken::Existed),
+            Ok(unpacked) => {
+                partial.finish()?;
+                self.publish(unpacked, diff_id)
+            }
+            Err(error) if error.may_be_corruption() => {
+                // Perhaps what was downloaded is not what was asked for: that would be the true
+                // error, and what has arrived must not be the start of the next attempt.
+                source.complete(&mut partial)?;
+                partial.finish()?;
+                Err(error)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Unpacks a blob that is here.
+    fn unpack_blob(
+        &self,
+        source: &BlobSource<'_>,
+        diff_id: Option<&DiffId>,
+    ) -> Result<Taken, UnpackError> {
+        let unpacked = self.unpack(source, diff_id, |sink| {
+            let Some(sink) = sink else { return Ok(()) };
+            let mut file = self.store.blobs().open(&source.blob.digest)?;
+            source.unpack_from(&mut file, sink)
+        })?;
+        self.publish(unpacked, diff_id)
+    }
+
+    /// Unpacks what `fetch` sends, unless the layer has come meanwhile: then `fetch` is called
+    /// without a sink.
+    fn unpack(
+        &self,
+        source: &BlobSource<'_>,
+        diff_id: Option<&DiffId>,
+        fetch: impl FnOnce(Option<&mut Sink>) -> Result<(), UnpackError>,
+    ) -> Result<Unpacked, UnpackError> {
+        let layers = self.store.layers();
+        let mut lock = None;
+        if let Some(diff_id) = diff_id {
+            let mut wait = |_: &_| !source.stop.load(std::sync::atomic::Ordering::Relaxed);
+            lock = Some(layers.lock(diff_id, &mut wait)?);
+            if layers.contains(diff_id)? {
+                fetch(None)?;
+                return Ok(Unpacked::Existed);
+            }
+        }
+        let draft = layers.draft(self.op)?;
+        let limits = Limits::default();
+        let tree = draft.tree();
+        let streamed = stream(
+            |sink| fetch(Some(sink)),
+            |tar| Ok(lamina_layer::apply(tar, tree.as_fd(), &limits)?),
+            self.bounds,
+            self.store.root().as_fd(),
+        )?;
+        let applied = streamed.applied;
+        let info = LayerInfo {
+            size: applied.bytes,
+            entries: applied.entries,
+            implied: applied.implied,
+        };
+        Ok(Unpacked::Draft {
+            draft,
+            info,
+            diff_id: streamed.diff_id,
+            _lock: lock,
+        })
+    }
+
+    /// Publishes a layer whose blob is known to be good, if it is the right one.
+    fn publish(&self, unpacked: Unpacked, expected: Option<&DiffId>) -> Result<Taken, UnpackError> {
+        let Unpacked::Draft {
+            draft,
+            info,
+            diff_id,
+            _lock,
+        } = unpacked
+        else {
+            return Ok(Taken::Existed);
+        };
+        if let Some(expected) = expected.filter(|expected| **expected != diff_id) {
+            return Err(UnpackError::WrongDiffId {
+                expected: expected.clone(),
+                found: diff_id,
+            });
+        }
+        draft.publish(self.op, &diff_id, &info)?;
+        Ok(Taken::Unpacked(diff_id))
+    }
+
+    /// Hashes a blob that did not unpack; moves it away if it is not what its name says.
+    fn drop_if_damaged(&self, source: &BlobSource<'_>) -> Result<bool, UnpackError> {
+        let digest = &source.blob.digest;
+        let blobs = self.store.blobs();
+        let mut file = blobs.open(digest)?;
+        let found = crate::hash::digest_of_file(digest, &mut file).map_err(UnpackError::Read)?;
+        if found == *digest {
+            return Ok(false);
+        }
+        blobs.drop_damaged(digest).map_err(StoreFault::from)?;
+        Ok(true)
+    }
+}
+
+/// A layer that went through the pipeline.
+enum Unpacked {
+    /// It was here.
+    Existed,
+    /// It is a draft.
+    Draft {
+        draft: lamina_store::LayerDraft,
+        info: LayerInfo,
+        diff_id: DiffId,
+        /// Held until it is published.
+        _lock: Option<lamina_store::LayerLock>,
+    },
+}

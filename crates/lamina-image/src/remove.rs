@@ -135,7 +135,7 @@ impl Images<'_> {
         }
         if let Some(id) = last {
             let options = CollectOptions::default();
-            self.store.collect(options).map_err(StoreFault::from)?;
+            self.store.collect(&options).map_err(StoreFault::from)?;
             removed.push(Removed::Deleted(id));
         }
         Ok(removed)

@@ -154,6 +154,7 @@ impl Taker<'_> {
             size: applied.bytes,
             entries: applied.entries,
             implied: applied.implied,
+            opaque_root: applied.opaque_root,
         };
         Ok(Unpacked::Draft {
             draft,

@@ -235,8 +235,9 @@ pub(crate) const DIRECTORY: OFlags = OFlags::DIRECTORY
     .union(OFlags::RDONLY)
     .union(OFlags::CLOEXEC);
 
-/// Lists an open directory from its beginning, whatever the offset of `fd`.
-pub(crate) fn list(fd: BorrowedFd<'_>) -> io::Result<Vec<Entry>> {
+/// Lists an open directory from its beginning, whatever the offset of `fd`; everything but `.` and
+/// `..`. For trees that are not ours; a [`Dir`] has [`Dir::entries`].
+pub fn list(fd: BorrowedFd<'_>) -> io::Result<Vec<Entry>> {
     let fd = rustix::fs::openat(fd, ".", DIRECTORY, Mode::empty())?;
     let mut buffer = [MaybeUninit::uninit(); 8192];
     let mut reader = RawDir::new(fd, &mut buffer);

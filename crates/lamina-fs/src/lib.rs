@@ -25,7 +25,7 @@ mod root;
 mod walk;
 mod write;
 
-pub use dir::{Dir, Entry};
+pub use dir::{Dir, Entry, list};
 pub use error::{At, PathError};
 pub use lock::{Lock, LockError, Rank};
 pub use remove::RemoveError;

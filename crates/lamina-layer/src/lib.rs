@@ -18,13 +18,13 @@
 #![forbid(unsafe_code)]
 
 mod apply;
-
+mod diff;
 mod limits;
 mod path;
 mod tar;
 
 pub use apply::{Applied, ApplyError, Refusal, apply};
-
+pub use diff::{Change, ChangeKind, DiffError, Lower, diff};
 pub use limits::Limits;
 pub use path::Shown;
-pub use tar::{Entry, Kind, Meta, SparsePart, TarError, TarReader, Time};
+pub use tar::{Entry, Kind, Meta, SparsePart, TarError, TarReader, TarWriter, Time, WriteError};

@@ -81,7 +81,8 @@ mod tests {
 
     #[test]
     fn names_are_cleaned_as_docker_does() {
-        let table: [(&[u8], Result<&[u8], BadPath>); 15] = [
+        type Want = Result<&'static [u8], BadPath>;
+        let table: [(&[u8], Want); 15] = [
             (b"a", Ok(b"a")),
             (b"./a/b/", Ok(b"a/b")),
             (b"/abs//x", Ok(b"abs/x")),

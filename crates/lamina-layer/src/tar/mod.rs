@@ -6,10 +6,12 @@ mod header;
 mod pax;
 mod reader;
 mod sparse;
+mod writer;
 
 pub use entry::{Entry, Kind, Meta, SparsePart, Time};
 pub use error::TarError;
 pub use reader::TarReader;
+pub use writer::{TarWriter, WriteError};
 
 /// The unit everything in a tar is padded to.
 pub(crate) const BLOCK: usize = 512;

@@ -1,0 +1,1 @@
+//! What every storage mode must do, as functions over a factory.

@@ -1,7 +1,33 @@
 //! OCI runtime: a spec and a root filesystem become a process.
+//!
+//! ```text
+//! spec, rootfs ─► plan/        what will be done, as values; decided before anything is done
+//!                 cgroup/      limits: directories made and written by the parent
+//!                 create.rs    clone3 ─► init/   the child: mounts, masks, limits, identity
+//!                 start.rs     a byte through a FIFO: the child becomes the program
+//!                 seccomp/     profile ─► rules ─► BPF
+//!                 compat.rs    older kernels
+//! spec_default.rs              Docker's defaults, for whoever writes specs
+//! ```
+//!
+//! The runtime knows nothing of images, snapshots, monitors or records. It keeps no state: a
+//! [`Created`] is a pidfd, a channel and a [`Cgroup`], and whoever holds them decides what they
+//! are worth remembering. The caller must be single-threaded, because init goes on from its clone
+//! without an exec, and owns the init process as its parent.
 
 #![forbid(unsafe_code)]
 
+pub mod cgroup;
+mod compat;
+mod create;
+mod init;
 mod plan;
 pub mod seccomp;
 pub mod spec_default;
+mod start;
+
+pub use cgroup::{Cgroup, CgroupError};
+pub use create::{CreateError, CreateRequest, Created, Stdio, create};
+pub use init::report::Failure;
+pub use plan::PlanError;
+pub use start::{StartError, start, start_outcome};

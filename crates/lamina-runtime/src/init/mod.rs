@@ -1,0 +1,169 @@
+//! The init process: what a clone does to become a container.
+//!
+//! It is the same program image as its parent, with no exec in between, so everything it needs is
+//! in the plan. Each step is one kernel operation with its reason, and every failure names what
+//! was being done; it travels to the parent over the channel (`report`).
+//!
+//! Order matters and is said where it does. In short: leave the host's signals and descriptors →
+//! join namespaces → take the bind sources while the host is still visible → make the mount tree
+//! private → build the root → pivot into it → limits and identity → wait for `start` → filter,
+//! user, capabilities → execute.
+
+mod binds;
+mod cgroups;
+pub(crate) use cgroups::JOINED;
+mod devices;
+mod execute;
+mod masks;
+mod mounts;
+mod privileges;
+mod reaper;
+pub(crate) mod report;
+mod root;
+mod settings;
+mod terminal;
+mod waiting;
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::path::Path;
+
+use lamina_sys::signals::{self, SignalSet};
+use lamina_sys::{fds, process};
+use lamina_types::explain::Explainer;
+use rustix::fs::Mode;
+use rustix::process::{DumpableBehavior, set_dumpable_behavior, setsid, umask};
+
+use crate::cgroup::Cgroup;
+use crate::plan::Plan;
+use report::{Failure, Report, Step};
+
+/// What the parent prepared for the child.
+pub(crate) struct Context<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) cgroup: Option<&'a Cgroup>,
+    /// A directory of ours that a mount of an old kernel may need as a mount point.
+    pub(crate) bundle: &'a Path,
+    /// The child's end of the channel to its parent.
+    pub(crate) channel: OwnedFd,
+    /// The FIFO whose first byte means `start`.
+    pub(crate) fifo: OwnedFd,
+    /// stdin, stdout and stderr, unless there is a terminal.
+    pub(crate) stdio: Option<[OwnedFd; 3]>,
+    /// Where step records go.
+    pub(crate) explain: Option<OwnedFd>,
+    /// Whether a reaper stays as pid 1 and the program is its child.
+    pub(crate) reaper: bool,
+}
+
+/// Runs the child's half. Never returns: it ends as the program, or with an exit code nobody but
+/// the parent sees.
+pub(crate) fn main(context: Context<'_>) -> ! {
+    let detached = detach_from_parent(&context);
+    let mut explain = explainer(context.explain.as_ref());
+    let prepared = detached.and_then(|()| prepare(&context, &mut explain));
+    let failure = match prepared {
+        Err(failure) => Report::SetUp(failure),
+        Ok(stdio) => match waiting::for_start(&context.channel, &context.fifo) {
+            // The parent is gone: nobody could learn of anything any more.
+            Err(_) => process::exit_now(125),
+            Ok(()) => {
+                let Err(failure) = execute::run(&context, &stdio, &mut explain);
+                Report::Start(failure)
+            }
+        },
+    };
+    report::send(context.channel.as_fd(), &failure, None);
+    process::exit_now(failure.exit_code())
+}
+
+fn explainer(pipe: Option<&OwnedFd>) -> Explainer {
+    let Some(pipe) = pipe.and_then(|pipe| rustix::io::fcntl_dupfd_cloexec(pipe, 3).ok()) else {
+        return Explainer::off();
+    };
+    Explainer::to("init", move |step| {
+        if let Ok(mut line) = serde_json::to_vec(&step) {
+            line.push(b'\n');
+            // Steps are for reading along; losing one is no reason to stop a container.
+            let _ = rustix::io::write(&pipe, &line);
+        }
+    })
+}
+
+/// Everything up to the wait for `start`. Returns what becomes stdin, stdout and stderr.
+fn prepare(context: &Context<'_>, explain: &mut Explainer) -> Result<[OwnedFd; 3], Failure> {
+    let plan = context.plan;
+    settings::join_namespaces(&plan.namespaces)?;
+    settings::oom_score(&plan.process)?;
+    // Sources are opened while the host's tree is still the root and its mounts still belong to
+    // their peer groups: a shared or slave bind inherits that.
+    let sources = binds::open_sources(&plan.mounts)?;
+    explain
+        .step(
+            "private mounts",
+            "nothing mounted from here on shows on the host, nor the other way round",
+            || "mount --make-rprivate /".to_owned(),
+            root::make_private,
+        )
+        .step(|| "make the mounts private".to_owned())?;
+    let root = root::mount(context, explain)?;
+    let mut cgroups = cgroups::Joined::new(context);
+    let devpts = mounts::all(context, &root, sources, &mut cgroups, explain)?;
+    cgroups.wait(explain)?;
+    devices::make(&root, &plan.devices, explain)?;
+    let console = match plan.process.terminal {
+        true => Some(terminal::open(&root, devpts, &plan.process)?),
+        false => None,
+    };
+    settings::network(&plan.namespaces, explain)?;
+    settings::sysctls(&plan.sysctls, explain)?;
+    masks::apply(&root, plan, explain)?;
+    settings::working_directory(&root, &plan.process)?;
+    root::seal(&root, plan.readonly, explain)?;
+    root::pivot(&root, explain)?;
+    settings::names(plan, explain)?;
+    settings::keyring(explain);
+    settings::limits(&plan.process, explain)?;
+    privileges::drop_bounding(&plan.process.capabilities, explain)?;
+    let (stdio, master) = stdio(context, console)?;
+    report::send(context.channel.as_fd(), &Report::Ready, master.as_ref());
+    Ok(stdio)
+}
+
+/// Takes nothing along from the parent but the plan: not its name, its readability by a tracer,
+/// its umask, its signals, its session, nor its descriptors.
+fn detach_from_parent(context: &Context<'_>) -> Result<(), Failure> {
+    // Cosmetic: what ps shows until the exec.
+    let _ = rustix::thread::set_name(c"lamina:init");
+    // Nobody may attach to or read this process, which has the host's privileges and, for a
+    // while, descriptors of the host (CVE-2016-9962). An exec makes it ordinary again.
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .step(|| "make the init process unreadable".to_owned())?;
+    umask(Mode::empty());
+    signals::set_blocked(&SignalSet::empty()).step(|| "unblock signals".to_owned())?;
+    signals::reset_dispositions();
+    setsid().step(|| "make a session".to_owned())?;
+    let mut keep: Vec<RawFd> = vec![context.channel.as_raw_fd(), context.fifo.as_raw_fd()];
+    keep.extend(context.stdio.iter().flatten().map(AsRawFd::as_raw_fd));
+    keep.extend(context.explain.iter().map(AsRawFd::as_raw_fd));
+    fds::close_all_but(3, &keep).step(|| "close the parent's descriptors".to_owned())
+}
+
+/// Returns what becomes stdin, stdout and stderr, and the terminal's other end for the parent.
+fn stdio(
+    context: &Context<'_>,
+    console: Option<terminal::Console>,
+) -> Result<([OwnedFd; 3], Option<OwnedFd>), Failure> {
+    let copy = |fd: &OwnedFd| {
+        rustix::io::fcntl_dupfd_cloexec(fd, 3).step(|| "duplicate a standard stream".to_owned())
+    };
+    match (console, &context.stdio) {
+        (Some(console), _) => {
+            let slave = &console.slave;
+            Ok(([copy(slave)?, copy(slave)?, copy(slave)?], Some(console.master)))
+        }
+        (None, Some([stdin, stdout, stderr])) => {
+            Ok(([copy(stdin)?, copy(stdout)?, copy(stderr)?], None))
+        }
+        (None, None) => Err(Failure::invalid("no standard streams and no terminal".to_owned())),
+    }
+}

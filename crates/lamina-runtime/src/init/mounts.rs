@@ -1,0 +1,157 @@
+//! The mounts of the spec, each attached by descriptor.
+//!
+//! A target is resolved once, inside the container's root, and the mount is attached to the
+//! descriptor that came out; nobody can swap a component in between (CVE-2021-30465). Missing
+//! mount points are made by the same walk, so never outside (CVE-2024-45310).
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use lamina_fs::Root;
+use lamina_types::explain::Explainer;
+use rustix::fs::{FileType, OFlags, fstat, fstatfs};
+use rustix::io::Errno;
+use rustix::mount::{MoveMountFlags, move_mount};
+
+use super::Context;
+use super::cgroups::Joined;
+use super::report::{Failure, Step};
+use crate::compat::new_filesystem;
+use crate::plan::mounts::{MountPlan, What, hides_proc};
+
+/// The type statfs gives for procfs (include/uapi/linux/magic.h).
+const PROC_SUPER_MAGIC: i64 = 0x9fa0;
+
+/// Mounts everything in order. Returns the devpts instance, which a terminal is taken from.
+pub(super) fn all(
+    context: &Context<'_>,
+    root: &Root,
+    sources: Vec<Option<OwnedFd>>,
+    cgroups: &mut Joined<'_>,
+    explain: &mut Explainer,
+) -> Result<Option<OwnedFd>, Failure> {
+    let mut devpts = None;
+    for (plan, source) in context.plan.mounts.iter().zip(sources) {
+        if plan.what == What::Cgroup {
+            cgroups.wait(explain)?;
+        }
+        let mounted = explain.step(
+            name(plan),
+            why(plan),
+            || plan.command(),
+            || one(root, plan, source, cgroups),
+        )?;
+        if matches!(&plan.what, What::Filesystem { kind, .. } if kind == "devpts") {
+            devpts = mounted;
+        }
+    }
+    Ok(devpts)
+}
+
+fn one(
+    root: &Root,
+    plan: &MountPlan,
+    source: Option<OwnedFd>,
+    cgroups: &Joined<'_>,
+) -> Result<Option<OwnedFd>, Failure> {
+    match (&plan.what, source) {
+        (What::Cgroup, _) => cgroups.mount(root, plan).map(|()| None),
+        (What::Filesystem { kind, source, parameters }, _) => {
+            let mut all = vec![("source", Some(source.as_str()))];
+            all.extend(parameters.iter().map(|(key, value)| (key.as_str(), value.as_deref())));
+            let mount = new_filesystem(kind, &all, plan.attributes | plan.recursive)
+                .map_err(|failure| at(failure, plan))?;
+            let target = directory(root, plan)?;
+            attach(&mount, &target, &plan.target)?;
+            Ok(Some(mount))
+        }
+        (What::Bind { .. }, Some(tree)) => {
+            let stat = fstat(&tree).step(|| format!("look at {}", plan.command()))?;
+            let target = if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+                directory(root, plan)?
+            } else {
+                let target = root.ensure_file(&plan.target).step(|| make(plan))?;
+                refuse_inside_proc(&target, plan)?;
+                target
+            };
+            attach(&tree, &target, &plan.target)?;
+            Ok(None)
+        }
+        (What::Bind { .. }, None) => Err(Failure::invalid(format!("no source for {}", plan.command()))),
+    }
+}
+
+/// Names the target in a failure of the filesystem itself.
+fn at(mut failure: Failure, plan: &MountPlan) -> Failure {
+    failure.message = format!("{} (on {})", failure.message, plan.target.display());
+    failure
+}
+
+fn make(plan: &MountPlan) -> String {
+    format!("make the mount point {}", plan.target.display())
+}
+
+/// Opens the directory a mount goes on, making it where it is missing.
+///
+/// /proc and /sys must be ordinary directories of the root filesystem: through a link the real
+/// ones would be missing where everybody looks (CVE-2019-19921, CVE-2023-27561).
+pub(super) fn directory(root: &Root, plan: &MountPlan) -> Result<OwnedFd, Failure> {
+    let kernel = plan.target == Path::new("/proc") || plan.target == Path::new("/sys");
+    if kernel {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::DIRECTORY;
+        match root.open(&plan.target, flags) {
+            Ok(target) => return Ok(target),
+            Err(error) if Errno::from_io_error(&error.source) == Some(Errno::NOENT) => {}
+            Err(_) => {
+                let target = plan.target.display();
+                let message = format!("{target} must be mounted on an ordinary directory");
+                return Err(Failure::invalid(message));
+            }
+        }
+    }
+    let target = root.create_dir_all(&plan.target, 0o755, None).step(|| make(plan))?;
+    if !kernel {
+        refuse_inside_proc(&target, plan)?;
+    }
+    Ok(target)
+}
+
+/// A link in the image may lead a harmless-looking target into procfs.
+fn refuse_inside_proc(target: &OwnedFd, plan: &MountPlan) -> Result<(), Failure> {
+    let stat = fstatfs(target).step(|| format!("look at {}", plan.target.display()))?;
+    let allowed = plan.target.starts_with("/proc") && !hides_proc(&plan.target);
+    if stat.f_type == PROC_SUPER_MAGIC && !allowed {
+        let target = plan.target.display();
+        return Err(Failure::invalid(format!("mount target {target} leads into /proc")));
+    }
+    Ok(())
+}
+
+/// Attaches a detached mount to what `target` names, whatever its path has become meanwhile.
+pub(super) fn attach(mount: &impl AsFd, target: &OwnedFd, path: &Path) -> Result<(), Failure> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    move_mount(mount.as_fd(), "", target, "", flags).step(|| format!("mount on {}", path.display()))
+}
+
+fn name(plan: &MountPlan) -> &'static str {
+    match &plan.what {
+        What::Bind { .. } => "bind mount",
+        What::Cgroup => "cgroup mount",
+        What::Filesystem { .. } => "mount",
+    }
+}
+
+fn why(plan: &MountPlan) -> &'static str {
+    match &plan.what {
+        What::Bind { .. } => "a file or directory of the host, as asked",
+        What::Cgroup => "the container sees its own limits, read-only",
+        What::Filesystem { kind, .. } => match kind.as_str() {
+            "proc" => "a view of this pid namespace: ps shows the container alone",
+            "tmpfs" => "empty, in memory, gone with the container",
+            "devpts" => "terminals of its own, not the host's",
+            "mqueue" => "POSIX message queues of this ipc namespace",
+            "sysfs" => "the kernel's devices and this network namespace's interfaces",
+            _ => "as asked",
+        },
+    }
+}

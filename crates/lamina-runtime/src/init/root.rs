@@ -1,0 +1,142 @@
+//! The root filesystem: mounted, filled, entered, and the host's let go.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use lamina_fs::Root;
+use lamina_sys::mount::{Attributes, PropagationType, RDONLY, set_attributes};
+use lamina_types::explain::Explainer;
+use lamina_types::{Rootfs, Source};
+use rustix::fs::CWD;
+use rustix::io::Errno;
+use rustix::mount::{
+    MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount_change, move_mount,
+    open_tree, unmount,
+};
+use rustix::process::{chdir, chroot, fchdir, pivot_root};
+
+use super::Context;
+use super::report::{Failure, Step};
+use crate::compat::{self, Overlaid};
+
+/// Makes every mount private: what happens here stays here, and detaching the host's tree later
+/// does not unmount it on the host.
+pub(super) fn make_private() -> Result<(), Errno> {
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+}
+
+/// Mounts the root filesystem over `/` of this namespace, where nobody looks: no directory is
+/// needed as a mount point, and the mount exists nowhere else.
+pub(super) fn mount(context: &Context<'_>, explain: &mut Explainer) -> Result<Root, Failure> {
+    let rootfs = &context.plan.rootfs;
+    explain.step(
+        "root filesystem",
+        "the image's layers read-only, one writable layer on top",
+        || command(rootfs),
+        || {
+            let tree = match rootfs {
+                Rootfs::Dir(path) => {
+                    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+                        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+                        | OpenTreeFlags::AT_RECURSIVE;
+                    let tree = open_tree(CWD, path, flags)
+                        .step(|| format!("open the root filesystem {}", path.display()))?;
+                    make_tree_private(&tree)?;
+                    tree
+                }
+                Rootfs::Overlay { .. } => match compat::overlay(rootfs, context.bundle)? {
+                    Overlaid::Detached(tree) => tree,
+                    Overlaid::Attached(tree) => return Ok(Root::from_fd(tree)),
+                },
+            };
+            move_mount(&tree, "", CWD, "/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+                .step(|| "attach the root filesystem".to_owned())?;
+            Ok(Root::from_fd(tree))
+        },
+    )
+}
+
+fn make_tree_private(tree: &OwnedFd) -> Result<(), Failure> {
+    let attributes = Attributes {
+        propagation: Some(PropagationType::Private),
+        recursive: true,
+        ..Attributes::default()
+    };
+    set_attributes(tree.as_fd(), &attributes).step(|| "make the root filesystem private".to_owned())
+}
+
+/// Returns mount(8)'s command for a root filesystem.
+fn command(rootfs: &Rootfs) -> String {
+    match rootfs {
+        Rootfs::Dir(path) => format!("mount --rbind {} rootfs", path.display()),
+        Rootfs::Overlay { lowers, upper, work, options, .. } => {
+            let lowers = lowers.iter().map(|lower| match lower {
+                Source::Dir(path) | Source::Erofs { file: path } => path.display().to_string(),
+            });
+            let mut line = format!(
+                "mount -t overlay -o lowerdir={}",
+                lowers.collect::<Vec<_>>().join(":")
+            );
+            for (key, path) in [("upperdir", upper), ("workdir", work)] {
+                if let Some(path) = path {
+                    line += &format!(",{key}={}", path.display());
+                }
+            }
+            for option in options {
+                line += &format!(",{option}");
+            }
+            line + " overlay rootfs"
+        }
+    }
+}
+
+/// Makes the root filesystem itself read-only where asked; what is mounted in it is not.
+pub(super) fn seal(root: &Root, readonly: bool, explain: &mut Explainer) -> Result<(), Failure> {
+    if !readonly {
+        return Ok(());
+    }
+    let attributes = Attributes {
+        set: RDONLY,
+        ..Attributes::default()
+    };
+    explain
+        .step(
+            "read-only root",
+            "the image cannot be changed, not even in the writable layer",
+            || "mount -o remount,bind,ro /".to_owned(),
+            || set_attributes(root.as_fd(), &attributes),
+        )
+        .step(|| "make the root filesystem read-only".to_owned())
+}
+
+/// Changes the root: the container's tree becomes `/`, and the host's is let go for good.
+///
+/// `pivot_root(".", ".")` stacks the old root on the new one (pivot_root(2), NOTES), from where it
+/// is detached. A chroot would leave the host's tree one descriptor away.
+pub(super) fn pivot(root: &Root, explain: &mut Explainer) -> Result<(), Failure> {
+    explain.step(
+        "pivot_root",
+        "the host's files are not hidden but gone from this mount namespace",
+        || "cd rootfs && pivot_root . . && umount -l . && cd /".to_owned(),
+        || {
+            fchdir(root).step(|| "enter the root filesystem".to_owned())?;
+            match pivot_root(".", ".") {
+                Ok(()) => unmount(".", UnmountFlags::DETACH)
+                    .step(|| "detach the host's root filesystem".to_owned())?,
+                // The initial ramfs cannot be pivoted away from. The new root covers it, so every
+                // path that climbs above the new root lands on the new root again.
+                Err(Errno::INVAL) if on_initramfs() => {
+                    chroot(".").step(|| "change the root over the initramfs".to_owned())?;
+                }
+                Err(errno) => return Err(Failure::new("pivot_root", errno)),
+            }
+            chdir("/").step(|| "enter the new root".to_owned())
+        },
+    )
+}
+
+/// Returns whether `/` is the mount that has no parent: the kernel's own rootfs.
+fn on_initramfs() -> bool {
+    const RAMFS: i64 = 0x8584_58f6;
+    const TMPFS: i64 = 0x0102_1994;
+    rustix::fs::statfs("/").is_ok_and(|stat| matches!(stat.f_type, RAMFS | TMPFS))
+}

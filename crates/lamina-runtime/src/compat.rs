@@ -70,8 +70,17 @@ fn explained(act: &str, context: &OwnedFd, errno: Errno) -> Failure {
 /// Linux 6.8 takes one layer per parameter, of any number and with any character in it; before,
 /// all of them must fit one page of options, separated by colons.
 pub(crate) fn overlay(rootfs: &Rootfs, spare: &Path) -> Result<Overlaid, Failure> {
-    let Rootfs::Overlay { lowers, data, upper, work, options } = rootfs else {
-        return Err(Failure::invalid("the root filesystem is no overlay".to_owned()));
+    let Rootfs::Overlay {
+        lowers,
+        data,
+        upper,
+        work,
+        options,
+    } = rootfs
+    else {
+        return Err(Failure::invalid(
+            "the root filesystem is no overlay".to_owned(),
+        ));
     };
     let layers = Layers {
         lowers: lowers.iter().map(layer).collect::<Result<_, _>>()?,
@@ -171,7 +180,9 @@ impl Layers<'_> {
     /// page or have a character that separates options.
     fn by_page(&self, spare: &Path) -> Result<OwnedFd, Failure> {
         if self.data.is_some() {
-            return Err(Failure::invalid("this kernel has no data-only overlay layers".to_owned()));
+            return Err(Failure::invalid(
+                "this kernel has no data-only overlay layers".to_owned(),
+            ));
         }
         let plain = self.page(|path| Ok((path.display().to_string(), None)))?;
         let special = |path: &Path| path.to_string_lossy().contains([',', ':', '\\']);
@@ -186,10 +197,21 @@ impl Layers<'_> {
         };
         let data = std::ffi::CString::new(page)
             .map_err(|_| Failure::invalid("a layer's path has a zero byte in it".to_owned()))?;
-        mount("overlay", spare, "overlay", MountFlags::empty(), data.as_c_str())
-            .step(|| format!("mount overlay of {} layers", self.lowers.len()))?;
-        rustix::fs::openat(CWD, spare, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-            .step(|| "open the mounted overlay".to_owned())
+        mount(
+            "overlay",
+            spare,
+            "overlay",
+            MountFlags::empty(),
+            data.as_c_str(),
+        )
+        .step(|| format!("mount overlay of {} layers", self.lowers.len()))?;
+        rustix::fs::openat(
+            CWD,
+            spare,
+            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+        .step(|| "open the mounted overlay".to_owned())
     }
 
     fn paths(&self) -> impl Iterator<Item = PathBuf> {
@@ -209,7 +231,10 @@ impl Layers<'_> {
             Ok(name)
         };
         let lowers = self.lowers.iter().map(|layer| named(&layer.name()));
-        let mut page = format!("lowerdir={}", lowers.collect::<Result<Vec<_>, _>>()?.join(":"));
+        let mut page = format!(
+            "lowerdir={}",
+            lowers.collect::<Result<Vec<_>, _>>()?.join(":")
+        );
         for (key, path) in [("upperdir", self.upper), ("workdir", self.work)] {
             if let Some(path) = path {
                 let _ = write!(page, ",{key}={}", named(path)?);

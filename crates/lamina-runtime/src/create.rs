@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use lamina_sys::clone::{CloneRequest, Cloned, clone3};
 use lamina_sys::signals;
@@ -129,7 +130,11 @@ pub(crate) const START_FIFO: &str = "start.fifo";
 
 /// Where a container's cgroup is when its spec names none.
 fn cgroup_path(request: &CreateRequest<'_>) -> PathBuf {
-    let named = request.spec.linux().as_ref().and_then(|linux| linux.cgroups_path().clone());
+    let named = request
+        .spec
+        .linux()
+        .as_ref()
+        .and_then(|linux| linux.cgroups_path().clone());
     named.unwrap_or_else(|| PathBuf::from(format!("/lamina/lamina-{}", request.id)))
 }
 
@@ -139,8 +144,6 @@ fn cgroup_path(request: &CreateRequest<'_>) -> PathBuf {
 /// The caller must have one thread and is the parent of the init process: it reaps it. On failure
 /// nothing is left: the process is killed and reaped, the cgroups are removed.
 pub fn create(request: CreateRequest<'_>) -> Result<Created, CreateError> {
-    let explain = request.explain;
-    let request = CreateRequest { explain, ..request };
     let plan = request.explain.step(
         "plan",
         "everything that will be done is decided before anything is done",
@@ -152,14 +155,19 @@ pub fn create(request: CreateRequest<'_>) -> Result<Created, CreateError> {
     }
     let fifo = make_fifo(request.bundle)?;
     let hierarchies = Hierarchies::discover()?;
-    let resources = request.spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
+    let resources = request
+        .spec
+        .linux()
+        .as_ref()
+        .and_then(|linux| linux.resources().as_ref());
+    let path = cgroup_path(&request);
     let cgroup = match hierarchies.version {
         Version::None => None,
         _ => Some(request.explain.step(
             "cgroups",
             "limits and accounts for all processes of the container together",
-            || format!("mkdir /sys/fs/cgroup/*{}", cgroup_path(&request).display()),
-            || Cgroup::create(&hierarchies, &cgroup_path(&request), resources),
+            || hierarchies.command(&path),
+            || Cgroup::create(&hierarchies, &path, resources),
         )?),
     };
     let made = spawn(request, &plan, cgroup.as_ref(), fifo);
@@ -212,7 +220,11 @@ fn spawn(
     )
     .map_err(failed("make the channel to the init process"))?;
     let stdio = match request.stdio {
-        Stdio::Fds { stdin, stdout, stderr } => Some([stdin, stdout, stderr]),
+        Stdio::Fds {
+            stdin,
+            stdout,
+            stderr,
+        } => Some([stdin, stdout, stderr]),
         Stdio::Terminal => None,
     };
     let copy = |fd: BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(fd, 3);
@@ -231,16 +243,19 @@ fn spawn(
         Some(cgroup) if cgroup.is_unified() => Some(cgroup.directory()?),
         _ => None,
     };
-    let cloned = request.explain.step(
-        "clone",
-        "a new process in namespaces of its own",
-        || plan.namespaces.as_unshare(),
-        || clone(plan, directory.as_ref()),
-    )?;
+    let begun = Instant::now();
+    let cloned = clone(plan, directory.as_ref())?;
     match cloned {
-        Cloned::Child => init::main(context),
+        Cloned::Child => init::main(&context),
         Cloned::Parent { pid, pidfd } => {
             drop(context);
+            if request.explain.is_on() {
+                let why = "a new process in namespaces of its own";
+                let command = plan.namespaces.as_unshare();
+                request
+                    .explain
+                    .report("clone", why, command, begun.elapsed());
+            }
             let readied = ready(&ours, pid, cgroup, request.explain);
             readied
                 .map(|terminal| Spawned {
@@ -270,9 +285,8 @@ fn clone(plan: &Plan, directory: Option<&OwnedFd>) -> Result<Cloned, CreateError
         return clone3(&request).map_err(failed("clone the init process"));
     };
     let open = |path: &Path| openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
-    let enter = |fd: &OwnedFd| {
-        move_into_link_name_space(fd.as_fd(), Some(LinkNameSpaceType::ProcessID))
-    };
+    let enter =
+        |fd: &OwnedFd| move_into_link_name_space(fd.as_fd(), Some(LinkNameSpaceType::ProcessID));
     let act = || format!("join the pid namespace {}", path.display());
     let own = open(Path::new("/proc/self/ns/pid")).map_err(failed(act()))?;
     let theirs = open(path).map_err(failed(act()))?;
@@ -295,7 +309,7 @@ fn ready(
         explain.step(
             "join cgroups",
             "from here on every process of the container is counted and limited",
-            || format!("echo {pid} | tee {}/cgroup.procs", cgroup.command()),
+            || format!("echo {pid} | tee {}", cgroup.files("cgroup.procs")),
             || cgroup.join(pid),
         )?;
         // If it is gone already, the receive says so.
@@ -309,7 +323,9 @@ fn ready(
     );
     match received.map_err(failed("hear from the init process"))? {
         Some((Report::Ready, terminal)) => Ok(terminal),
-        Some((Report::SetUp(failure) | Report::Start(failure), _)) => Err(CreateError::Init(failure)),
+        Some((Report::SetUp(failure) | Report::Start(failure), _)) => {
+            Err(CreateError::Init(failure))
+        }
         None => Err(CreateError::InitGone),
     }
 }

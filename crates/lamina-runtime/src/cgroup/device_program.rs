@@ -184,7 +184,8 @@ mod tests {
     #[test]
     fn a_later_denial_takes_back_one_access() {
         let allow = spec_default::device_rule(true, Some(LinuxDeviceType::B), Some(8), None, "rwm");
-        let deny = spec_default::device_rule(false, Some(LinuxDeviceType::B), Some(8), Some(1), "w");
+        let deny =
+            spec_default::device_rule(false, Some(LinuxDeviceType::B), Some(8), Some(1), "w");
         let program = compile(&[allow, deny]);
         assert!(run(&program, KIND_BLOCK, ACCESS_WRITE, 8, 0));
         assert!(run(&program, KIND_BLOCK, ACCESS_READ, 8, 1));

@@ -40,8 +40,19 @@ const ALWAYS: [&str; 6] = ["memory", "cpu", "cpuacct", "pids", "devices", "freez
 
 /// All v1 controllers, to tell them from mount options.
 const KNOWN: [&str; 13] = [
-    "memory", "cpu", "cpuacct", "pids", "devices", "freezer", "cpuset", "blkio", "net_cls",
-    "net_prio", "perf_event", "hugetlb", "rdma",
+    "memory",
+    "cpu",
+    "cpuacct",
+    "pids",
+    "devices",
+    "freezer",
+    "cpuset",
+    "blkio",
+    "net_cls",
+    "net_prio",
+    "perf_event",
+    "hugetlb",
+    "rdma",
 ];
 
 impl Hierarchies {
@@ -103,6 +114,14 @@ impl Hierarchies {
         }
     }
 
+    /// Returns the command that makes the directories of `path`, for people.
+    pub(crate) fn command(&self, path: &Path) -> String {
+        let relative = relative(path).unwrap_or_default();
+        let dirs = self.members(&relative, &[]).into_iter();
+        let dirs = dirs.map(|member| member.dir.display().to_string());
+        format!("mkdir -p {}", dirs.collect::<Vec<_>>().join(" "))
+    }
+
     /// Returns where a container's cgroup is in each hierarchy it needs one in.
     pub(super) fn members(&self, relative: &Path, writes: &[Write]) -> Vec<Member> {
         let needed = |hierarchy: &&Hierarchy| {
@@ -153,7 +172,10 @@ impl Hierarchies {
             for controller in &missing {
                 // One at a time: a controller that cannot be enabled (rt tasks keep cpu back) must
                 // not take the others with it. A limit that then has no file says so itself.
-                let _ = write_file(&dir.join("cgroup.subtree_control"), &format!("+{controller}"));
+                let _ = write_file(
+                    &dir.join("cgroup.subtree_control"),
+                    &format!("+{controller}"),
+                );
             }
         }
         Ok(())
@@ -164,7 +186,9 @@ impl Hierarchies {
 pub(crate) fn relative(path: &Path) -> Result<PathBuf, CgroupError> {
     let shown = path.display();
     if path.as_os_str().as_bytes().contains(&b':') && !path.is_absolute() {
-        return Err(CgroupError::Invalid(format!("path {shown} is systemd's form, which is not supported")));
+        return Err(CgroupError::Invalid(format!(
+            "path {shown} is systemd's form, which is not supported"
+        )));
     }
     let mut relative = PathBuf::new();
     for part in path.components() {
@@ -172,11 +196,17 @@ pub(crate) fn relative(path: &Path) -> Result<PathBuf, CgroupError> {
             Component::RootDir | Component::CurDir => {}
             Component::Normal(name) => relative.push(name),
             // A parent of `../..` would put limits on somebody else's processes.
-            _ => return Err(CgroupError::Invalid(format!("path {shown} goes up with .."))),
+            _ => {
+                return Err(CgroupError::Invalid(format!(
+                    "path {shown} goes up with .."
+                )));
+            }
         }
     }
     if relative.as_os_str().is_empty() {
-        return Err(CgroupError::Invalid(format!("path {shown} is the root cgroup")));
+        return Err(CgroupError::Invalid(format!(
+            "path {shown} is the root cgroup"
+        )));
     }
     Ok(relative)
 }
@@ -188,7 +218,9 @@ pub(super) fn make_directory(dir: &Path) -> Result<(), CgroupError> {
     match rustix::fs::mkdir(dir, mode) {
         Ok(()) | Err(Errno::EXIST) => Ok(()),
         Err(Errno::NOENT) => {
-            let parent = dir.parent().ok_or_else(|| io_error("make", dir, Errno::NOENT))?;
+            let parent = dir
+                .parent()
+                .ok_or_else(|| io_error("make", dir, Errno::NOENT))?;
             make_directory(parent)?;
             match rustix::fs::mkdir(dir, mode) {
                 Ok(()) | Err(Errno::EXIST) => Ok(()),
@@ -255,8 +287,15 @@ mod tests {
              41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw\n",
         );
         assert_eq!(found.version, Version::V1);
-        let points: Vec<_> = found.mounted.iter().map(|h| h.mount_point.to_str().unwrap()).collect();
-        assert_eq!(points, ["/sys/fs/cgroup/cpu,cpuacct", "/sys/fs/cgroup/memory"]);
+        let points: Vec<_> = found
+            .mounted
+            .iter()
+            .map(|h| h.mount_point.to_str().unwrap())
+            .collect();
+        assert_eq!(
+            points,
+            ["/sys/fs/cgroup/cpu,cpuacct", "/sys/fs/cgroup/memory"]
+        );
         let members = found.members(Path::new("lamina/x"), &[]);
         assert_eq!(members[0].name, "cpu,cpuacct");
         assert_eq!(members[1].dir, Path::new("/sys/fs/cgroup/memory/lamina/x"));
@@ -264,9 +303,13 @@ mod tests {
 
     #[test]
     fn one_cgroup2_mount_is_v2() {
-        let found = Hierarchies::parse("26 22 0:23 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate\n");
+        let found =
+            Hierarchies::parse("26 22 0:23 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate\n");
         assert_eq!(found.version, Version::V2);
-        assert_eq!(found.members(Path::new("a"), &[])[0].dir, Path::new("/sys/fs/cgroup/a"));
+        assert_eq!(
+            found.members(Path::new("a"), &[])[0].dir,
+            Path::new("/sys/fs/cgroup/a")
+        );
         assert_eq!(Hierarchies::parse("").version, Version::None);
     }
 

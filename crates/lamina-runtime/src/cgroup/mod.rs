@@ -13,7 +13,6 @@ pub(crate) mod hierarchy;
 pub(crate) mod plan;
 mod procs;
 
-use std::fmt::Write as _;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -180,10 +179,12 @@ impl Cgroup {
         // Consecutive writes to the same file (device rules) share a descriptor.
         let mut open: Option<(PathBuf, OwnedFd)> = None;
         for write in writes {
-            let member = self.member(write.controller).ok_or_else(|| CgroupError::NoController {
-                controller: write.controller,
-                file: write.file.clone(),
-            })?;
+            let member =
+                self.member(write.controller)
+                    .ok_or_else(|| CgroupError::NoController {
+                        controller: write.controller,
+                        file: write.file.clone(),
+                    })?;
             let file = member.dir.join(&write.file);
             let refused = |errno: Errno| CgroupError::Limit {
                 file: file.clone(),
@@ -192,7 +193,8 @@ impl Cgroup {
             };
             let fd = match open.take() {
                 Some((path, fd)) if path == file => fd,
-                _ => match rustix::fs::open(&file, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()) {
+                _ => match rustix::fs::open(&file, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
+                {
                     Ok(fd) => fd,
                     Err(Errno::NOENT) if write.optional => continue,
                     Err(errno) => return Err(refused(errno)),
@@ -222,13 +224,16 @@ impl Cgroup {
             let program = lamina_sys::bpf::load_device_program(&device_program::compile(&rules))?;
             lamina_sys::bpf::attach_device_program(dir.as_fd(), program.as_fd())
         };
-        attach().map_err(|errno| io_error("attach the device program to", &self.members[0].dir, errno))
+        attach()
+            .map_err(|errno| io_error("attach the device program to", &self.members[0].dir, errno))
     }
 
     /// Opens the cgroup2 directory, for a clone into it.
     pub(crate) fn directory(&self) -> Result<OwnedFd, CgroupError> {
         let member = self.members.first();
-        let dir = &member.ok_or_else(|| CgroupError::Invalid("has no hierarchy".to_owned()))?.dir;
+        let dir = &member
+            .ok_or_else(|| CgroupError::Invalid("has no hierarchy".to_owned()))?
+            .dir;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         rustix::fs::open(dir, flags, Mode::empty()).map_err(|errno| io_error("open", dir, errno))
     }
@@ -253,13 +258,12 @@ impl Cgroup {
         self.members.iter().map(|member| member.dir.as_path())
     }
 
-    /// Returns the commands that make the same.
-    pub(crate) fn command(&self) -> String {
-        let mut line = "mkdir".to_owned();
-        for dir in self.directories() {
-            let _ = write!(line, " {}", dir.display());
-        }
-        line
+    /// Returns the paths of a control file in every directory, for people.
+    pub(crate) fn files(&self, name: &str) -> String {
+        let paths = self
+            .directories()
+            .map(|dir| dir.join(name).display().to_string());
+        paths.collect::<Vec<_>>().join(" ")
     }
 
     /// Moves a process, all its threads included, into every hierarchy's directory.
@@ -315,7 +319,9 @@ impl Cgroup {
         };
         let text = read_file(&member.dir.join(file)).unwrap_or_default();
         let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
-        count.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
+        count
+            .and_then(|count| count.trim().parse().ok())
+            .unwrap_or(0)
     }
 
     /// Changes the limits of a running container; what `resources` does not name stays.

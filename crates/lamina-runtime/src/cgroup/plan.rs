@@ -68,7 +68,9 @@ pub(crate) fn device_rules(resources: Option<&LinuxResources>) -> Vec<LinuxDevic
         rules.extend(asked.iter().cloned());
     }
     let ptys = [(5, Some(2)), (136, None)];
-    let defaults = DEVICES.iter().map(|(_, major, minor)| (*major, Some(*minor)));
+    let defaults = DEVICES
+        .iter()
+        .map(|(_, major, minor)| (*major, Some(*minor)));
     for (major, minor) in defaults.chain(ptys) {
         let rule = device_rule(true, Some(C), Some(major), minor, "rwm");
         if !rules.contains(&rule) {
@@ -110,7 +112,11 @@ fn device_v1(rule: &LinuxDeviceCgroup) -> Write {
         _ => "a",
     };
     let access = rule.access().as_deref().unwrap_or("rwm");
-    let value = format!("{kind} {}:{} {access}", number(rule.major()), number(rule.minor()));
+    let value = format!(
+        "{kind} {}:{} {access}",
+        number(rule.major()),
+        number(rule.minor())
+    );
     write("devices", file, value)
 }
 
@@ -192,7 +198,12 @@ pub(crate) fn limits_v2(resources: &LinuxResources) -> Result<Vec<Write>, Cgroup
         writes.extend(weight.map(|weight| optional("io", "io.weight", weight)));
         for (devices, key) in throttles(io, false) {
             for device in devices {
-                let value = format!("{}:{} {key}={}", device.major(), device.minor(), device.rate());
+                let value = format!(
+                    "{}:{} {key}={}",
+                    device.major(),
+                    device.minor(),
+                    device.rate()
+                );
                 writes.push(write("io", "io.max", value));
             }
         }
@@ -204,7 +215,9 @@ pub(crate) fn limits_v2(resources: &LinuxResources) -> Result<Vec<Write>, Cgroup
     let unified = resources.unified().iter().flatten();
     for (file, value) in unified {
         if file.contains('/') || value.contains('\n') {
-            return Err(CgroupError::Invalid(format!("file {file:?} is not a control file")));
+            return Err(CgroupError::Invalid(format!(
+                "file {file:?} is not a control file"
+            )));
         }
         writes.push(write("unified", file, value));
     }
@@ -260,15 +273,21 @@ fn throttles(io: &LinuxBlockIo, v1: bool) -> [(&[LinuxThrottleDevice], &'static 
             name("blkio.throttle.read_bps_device", "rbps"),
         ),
         (
-            io.throttle_write_bps_device().as_deref().unwrap_or_default(),
+            io.throttle_write_bps_device()
+                .as_deref()
+                .unwrap_or_default(),
             name("blkio.throttle.write_bps_device", "wbps"),
         ),
         (
-            io.throttle_read_iops_device().as_deref().unwrap_or_default(),
+            io.throttle_read_iops_device()
+                .as_deref()
+                .unwrap_or_default(),
             name("blkio.throttle.read_iops_device", "riops"),
         ),
         (
-            io.throttle_write_iops_device().as_deref().unwrap_or_default(),
+            io.throttle_write_iops_device()
+                .as_deref()
+                .unwrap_or_default(),
             name("blkio.throttle.write_iops_device", "wiops"),
         ),
     ]
@@ -279,7 +298,9 @@ fn hugepage(size: &str) -> Result<&str, CgroupError> {
     if good {
         Ok(size)
     } else {
-        Err(CgroupError::Invalid(format!("huge page size {size:?} makes no sense")))
+        Err(CgroupError::Invalid(format!(
+            "huge page size {size:?} makes no sense"
+        )))
     }
 }
 
@@ -308,7 +329,10 @@ mod tests {
     }
 
     fn lines(writes: Vec<Write>) -> Vec<String> {
-        writes.into_iter().map(|w| format!("{}={}", w.file, w.value)).collect()
+        writes
+            .into_iter()
+            .map(|w| format!("{}={}", w.file, w.value))
+            .collect()
     }
 
     const LIMITS: &str = r#"{"memory":{"limit":268435456,"swap":536870912,"reservation":1000},
@@ -347,7 +371,10 @@ mod tests {
     fn unlimited_and_senseless_values() {
         let swap = resources(r#"{"memory":{"limit":1000,"swap":-1},"pids":{"limit":-1}}"#);
         let v2 = lines(limits_v2(&swap).unwrap());
-        assert_eq!(v2, ["memory.max=1000", "memory.swap.max=max", "pids.max=max"]);
+        assert_eq!(
+            v2,
+            ["memory.max=1000", "memory.swap.max=max", "pids.max=max"]
+        );
         let below = resources(r#"{"memory":{"limit":1000,"swap":10}}"#);
         assert!(limits_v2(&below).is_err());
         let escape = resources(r#"{"unified":{"../x":"1"}}"#);

@@ -54,7 +54,9 @@ pub(super) fn freeze_v2(dir: &Path, frozen: bool) -> Result<(), CgroupError> {
     let value = if frozen { "1" } else { "0" };
     write_file(&dir.join("cgroup.freeze"), value)?;
     let wanted = format!("frozen {value}");
-    wait_for(dir, "cgroup.events", &|text| text.lines().any(|line| line == wanted))
+    wait_for(dir, "cgroup.events", &|text| {
+        text.lines().any(|line| line == wanted)
+    })
 }
 
 /// Freezes or thaws a v1 freezer cgroup and waits until it is so.

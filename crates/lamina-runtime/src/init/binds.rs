@@ -24,7 +24,9 @@ fn open(mount: &MountPlan) -> Result<Option<OwnedFd>, Failure> {
         flags |= OpenTreeFlags::AT_RECURSIVE;
     }
     let tree = open_tree(CWD, source, flags).step(|| format!("bind {}", source.display()))?;
-    let (propagation, below) = mount.propagation.unwrap_or((PropagationType::Private, true));
+    let (propagation, below) = mount
+        .propagation
+        .unwrap_or((PropagationType::Private, true));
     let act = || format!("set the options of the bind of {}", source.display());
     set_attributes(
         tree.as_fd(),

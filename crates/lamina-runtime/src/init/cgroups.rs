@@ -7,7 +7,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use lamina_fs::Root;
-use lamina_sys::mount::{Attributes, NODEV, NOEXEC, NOSUID, PropagationType, RDONLY, set_attributes};
+use lamina_sys::mount::{
+    Attributes, NODEV, NOEXEC, NOSUID, PropagationType, RDONLY, set_attributes,
+};
 use lamina_types::explain::Explainer;
 use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat, symlinkat};
 use rustix::mount::{OpenTreeFlags, open_tree};
@@ -43,7 +45,10 @@ impl<'a> Joined<'a> {
         if self.done {
             return Ok(());
         }
-        let by_parent = self.context.cgroup.is_some_and(|cgroup| !cgroup.is_unified());
+        let by_parent = self
+            .context
+            .cgroup
+            .is_some_and(|cgroup| !cgroup.is_unified());
         if by_parent {
             let mut word = [0_u8; 16];
             let (_, read) = rustix::io::retry_on_intr(|| {
@@ -97,7 +102,11 @@ impl<'a> Joined<'a> {
         let name = member.name.as_str();
         mkdirat(tmpfs, name, Mode::from_raw_mode(0o755)).step(act)?;
         // Programs look for /sys/fs/cgroup/cpu also where it is mounted with cpuacct.
-        for controller in member.controllers.iter().filter(|controller| *controller != name) {
+        for controller in member
+            .controllers
+            .iter()
+            .filter(|controller| *controller != name)
+        {
             symlinkat(name, tmpfs, controller.as_str()).step(act)?;
         }
         let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;

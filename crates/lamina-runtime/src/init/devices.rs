@@ -53,7 +53,10 @@ fn command(nodes: &[Node]) -> String {
             _ => "c",
         };
         let (mode, path) = (node.mode, node.path.display());
-        format!("mknod -m {mode:o} {path} {kind} {} {}", node.major, node.minor)
+        format!(
+            "mknod -m {mode:o} {path} {kind} {} {}",
+            node.major, node.minor
+        )
     });
     nodes.collect::<Vec<_>>().join("; ")
 }
@@ -79,7 +82,14 @@ fn make_node(parent: &OwnedFd, name: &Path, node: &Node) -> Result<(), Failure> 
     }
     if node.uid != 0 || node.gid != 0 {
         let (uid, gid) = (Uid::from_raw(node.uid), Gid::from_raw(node.gid));
-        chownat(parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW).step(shown)?;
+        chownat(
+            parent,
+            name,
+            Some(uid),
+            Some(gid),
+            AtFlags::SYMLINK_NOFOLLOW,
+        )
+        .step(shown)?;
     }
     Ok(())
 }
@@ -95,7 +105,9 @@ fn exists(parent: &OwnedFd, name: &Path, node: &Node, number: Dev) -> Result<(),
         return Ok(());
     }
     let path = node.path.display();
-    Err(Failure::invalid(format!("{path} is in the way: it is not the device it should be")))
+    Err(Failure::invalid(format!(
+        "{path} is in the way: it is not the device it should be"
+    )))
 }
 
 fn bind(parent: &OwnedFd, name: &Path, node: &Node) -> Result<(), Failure> {
@@ -105,7 +117,9 @@ fn bind(parent: &OwnedFd, name: &Path, node: &Node) -> Result<(), Failure> {
     let stat = rustix::fs::fstat(&tree).step(shown)?;
     if stat.st_rdev != makedev(node.major, node.minor) {
         let path = node.path.display();
-        return Err(Failure::invalid(format!("the host's {path} is not the device it should be")));
+        return Err(Failure::invalid(format!(
+            "the host's {path} is not the device it should be"
+        )));
     }
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::WRONLY | OFlags::CLOEXEC;
     openat(parent, name, flags, Mode::from_raw_mode(0o644)).step(shown)?;

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 
 use lamina_sys::{exec, fds};
 use lamina_types::explain::Explainer;
-use rustix::fs::{CWD, FileType, Mode, AtFlags, statat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, statat};
 use rustix::io::Errno;
 use rustix::process::{ioctl_tiocsctty, umask};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
@@ -52,7 +52,9 @@ pub(super) fn run(
 
 fn words(process: &ProcessPlan) -> String {
     let args = process.args.as_slice().iter();
-    args.map(|arg| arg.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+    args.map(|arg| arg.to_string_lossy().into_owned())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// Tries the candidates in turn, as execvp(3): a directory of PATH without the program is passed

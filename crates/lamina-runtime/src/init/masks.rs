@@ -22,7 +22,11 @@ pub(super) fn apply(root: &Root, plan: &Plan, explain: &mut Explainer) -> Result
         "read-only paths",
         "kernel switches that would change the host",
         || list("mount -o bind,ro", &plan.readonly_paths),
-        || plan.readonly_paths.iter().try_for_each(|path| protect(root, path)),
+        || {
+            plan.readonly_paths
+                .iter()
+                .try_for_each(|path| protect(root, path))
+        },
     )?;
     explain.step(
         "masked paths",

@@ -57,17 +57,17 @@ pub(crate) struct Context<'a> {
 
 /// Runs the child's half. Never returns: it ends as the program, or with an exit code nobody but
 /// the parent sees.
-pub(crate) fn main(context: Context<'_>) -> ! {
-    let detached = detach_from_parent(&context);
+pub(crate) fn main(context: &Context<'_>) -> ! {
+    let detached = detach_from_parent(context);
     let mut explain = explainer(context.explain.as_ref());
-    let prepared = detached.and_then(|()| prepare(&context, &mut explain));
+    let prepared = detached.and_then(|()| prepare(context, &mut explain));
     let failure = match prepared {
         Err(failure) => Report::SetUp(failure),
         Ok(stdio) => match waiting::for_start(&context.channel, &context.fifo) {
             // The parent is gone: nobody could learn of anything any more.
             Err(_) => process::exit_now(125),
             Ok(()) => {
-                let Err(failure) = execute::run(&context, &stdio, &mut explain);
+                let Err(failure) = execute::run(context, &stdio, &mut explain);
                 Report::Start(failure)
             }
         },
@@ -159,11 +159,16 @@ fn stdio(
     match (console, &context.stdio) {
         (Some(console), _) => {
             let slave = &console.slave;
-            Ok(([copy(slave)?, copy(slave)?, copy(slave)?], Some(console.master)))
+            Ok((
+                [copy(slave)?, copy(slave)?, copy(slave)?],
+                Some(console.master),
+            ))
         }
         (None, Some([stdin, stdout, stderr])) => {
             Ok(([copy(stdin)?, copy(stdout)?, copy(stderr)?], None))
         }
-        (None, None) => Err(Failure::invalid("no standard streams and no terminal".to_owned())),
+        (None, None) => Err(Failure::invalid(
+            "no standard streams and no terminal".to_owned(),
+        )),
     }
 }

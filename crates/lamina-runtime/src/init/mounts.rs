@@ -56,9 +56,20 @@ fn one(
 ) -> Result<Option<OwnedFd>, Failure> {
     match (&plan.what, source) {
         (What::Cgroup, _) => cgroups.mount(root, plan).map(|()| None),
-        (What::Filesystem { kind, source, parameters }, _) => {
+        (
+            What::Filesystem {
+                kind,
+                source,
+                parameters,
+            },
+            _,
+        ) => {
             let mut all = vec![("source", Some(source.as_str()))];
-            all.extend(parameters.iter().map(|(key, value)| (key.as_str(), value.as_deref())));
+            all.extend(
+                parameters
+                    .iter()
+                    .map(|(key, value)| (key.as_str(), value.as_deref())),
+            );
             let mount = new_filesystem(kind, &all, plan.attributes | plan.recursive)
                 .map_err(|failure| at(failure, plan))?;
             let target = directory(root, plan)?;
@@ -77,7 +88,10 @@ fn one(
             attach(&tree, &target, &plan.target)?;
             Ok(None)
         }
-        (What::Bind { .. }, None) => Err(Failure::invalid(format!("no source for {}", plan.command()))),
+        (What::Bind { .. }, None) => Err(Failure::invalid(format!(
+            "no source for {}",
+            plan.command()
+        ))),
     }
 }
 
@@ -109,7 +123,9 @@ pub(super) fn directory(root: &Root, plan: &MountPlan) -> Result<OwnedFd, Failur
             }
         }
     }
-    let target = root.create_dir_all(&plan.target, 0o755, None).step(|| make(plan))?;
+    let target = root
+        .create_dir_all(&plan.target, 0o755, None)
+        .step(|| make(plan))?;
     if !kernel {
         refuse_inside_proc(&target, plan)?;
     }
@@ -122,7 +138,9 @@ fn refuse_inside_proc(target: &OwnedFd, plan: &MountPlan) -> Result<(), Failure>
     let allowed = plan.target.starts_with("/proc") && !hides_proc(&plan.target);
     if stat.f_type == PROC_SUPER_MAGIC && !allowed {
         let target = plan.target.display();
-        return Err(Failure::invalid(format!("mount target {target} leads into /proc")));
+        return Err(Failure::invalid(format!(
+            "mount target {target} leads into /proc"
+        )));
     }
     Ok(())
 }

@@ -2,13 +2,13 @@
 
 use lamina_types::explain::Explainer;
 use rustix::fs::{Gid, Uid};
+use rustix::io::Errno;
 use rustix::thread::{
     CapabilitySet, CapabilitySets, clear_ambient_capability_set,
     configure_capability_in_ambient_set, remove_capability_from_bounding_set, set_capabilities,
     set_keep_capabilities, set_no_new_privs, set_thread_groups, set_thread_res_gid,
     set_thread_res_uid,
 };
-use rustix::io::Errno;
 
 use super::report::{Failure, Step};
 use crate::plan::Plan;
@@ -16,10 +16,7 @@ use crate::plan::capabilities::{CapabilityPlan, names};
 use crate::plan::process::ProcessPlan;
 
 /// Takes away for good what no program in the container may ever have.
-pub(super) fn drop_bounding(
-    plan: &CapabilityPlan,
-    explain: &mut Explainer,
-) -> Result<(), Failure> {
+pub(super) fn drop_bounding(plan: &CapabilityPlan, explain: &mut Explainer) -> Result<(), Failure> {
     explain.step(
         "capability bounding set",
         "root in the container is not root of the machine",
@@ -90,26 +87,42 @@ pub(super) fn become_user(process: &ProcessPlan, explain: &mut Explainer) -> Res
             true => "--clear-groups".to_owned(),
             false => format!("--groups {}", groups.join(",")),
         };
-        format!("setpriv --reuid {} --regid {} {groups}", process.uid, process.gid)
+        format!(
+            "setpriv --reuid {} --regid {} {groups}",
+            process.uid, process.gid
+        )
     };
-    explain.step("user", "the program's user, group and supplementary groups", command, || {
-        let groups: Vec<Gid> = process.groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
-        set_thread_groups(&groups).step(|| "set the supplementary groups".to_owned())?;
-        let gid = Gid::from_raw(process.gid);
-        set_thread_res_gid(gid, gid, gid).step(|| format!("become group {}", process.gid))?;
-        if process.uid != 0 && process.capabilities.ambient != 0 {
-            set_keep_capabilities(true).step(|| "keep capabilities".to_owned())?;
-        }
-        let uid = Uid::from_raw(process.uid);
-        set_thread_res_uid(uid, uid, uid).step(|| format!("become user {}", process.uid))
-    })
+    explain.step(
+        "user",
+        "the program's user, group and supplementary groups",
+        command,
+        || {
+            let groups: Vec<Gid> = process
+                .groups
+                .iter()
+                .map(|gid| Gid::from_raw(*gid))
+                .collect();
+            set_thread_groups(&groups).step(|| "set the supplementary groups".to_owned())?;
+            let gid = Gid::from_raw(process.gid);
+            set_thread_res_gid(gid, gid, gid).step(|| format!("become group {}", process.gid))?;
+            if process.uid != 0 && process.capabilities.ambient != 0 {
+                set_keep_capabilities(true).step(|| "keep capabilities".to_owned())?;
+            }
+            let uid = Uid::from_raw(process.uid);
+            set_thread_res_uid(uid, uid, uid).step(|| format!("become user {}", process.uid))
+        },
+    )
 }
 
 /// Gives the program its capabilities. For a user other than root they are the ambient ones, none
 /// as a rule: an exec would drop the others anyway (CVE-2016-8867).
 pub(super) fn set(process: &ProcessPlan, explain: &mut Explainer) -> Result<(), Failure> {
     let plan = process.capabilities;
-    let most = if process.uid == 0 { u64::MAX } else { plan.ambient };
+    let most = if process.uid == 0 {
+        u64::MAX
+    } else {
+        plan.ambient
+    };
     let sets = CapabilitySets {
         effective: CapabilitySet::from_bits_retain(plan.effective & most),
         permitted: CapabilitySet::from_bits_retain(plan.permitted & most),
@@ -118,7 +131,12 @@ pub(super) fn set(process: &ProcessPlan, explain: &mut Explainer) -> Result<(), 
     explain.step(
         "capabilities",
         "what the program itself starts with; nothing is inheritable",
-        || format!("setpriv --inh-caps=-all # permitted {}", names(plan.permitted & most)),
+        || {
+            format!(
+                "setpriv --inh-caps=-all # permitted {}",
+                names(plan.permitted & most)
+            )
+        },
         || {
             set_capabilities(None, sets)
                 .step(|| format!("give the capabilities {}", names(plan.permitted & most)))?;

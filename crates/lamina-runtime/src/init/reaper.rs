@@ -9,9 +9,9 @@
 use std::os::fd::AsRawFd;
 
 use lamina_sys::clone::{CloneRequest, Cloned, clone3};
+use lamina_sys::fds;
 use lamina_sys::process::exit_now;
 use lamina_sys::signals::{self, SignalFd, SignalSet};
-use lamina_sys::fds;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, WaitOptions, set_child_subreaper, setsid, wait};
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};

@@ -11,8 +11,8 @@ use lamina_fs::PathError;
 use lamina_types::ErrorKind;
 use rustix::io::Errno;
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags, recvmsg, sendmsg,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
 use serde::{Deserialize, Serialize};
 
@@ -126,13 +126,16 @@ pub(crate) fn send(channel: BorrowedFd<'_>, report: &Report, fd: Option<&OwnedFd
     if !fds.is_empty() {
         control.push(SendAncillaryMessage::ScmRights(&fds));
     }
-    let _ = sendmsg(channel, &[IoSlice::new(&bytes)], &mut control, SendFlags::NOSIGNAL);
+    let _ = sendmsg(
+        channel,
+        &[IoSlice::new(&bytes)],
+        &mut control,
+        SendFlags::NOSIGNAL,
+    );
 }
 
 /// Receives a report; `None` at the end of file.
-pub(crate) fn receive(
-    channel: BorrowedFd<'_>,
-) -> Result<Option<(Report, Option<OwnedFd>)>, Errno> {
+pub(crate) fn receive(channel: BorrowedFd<'_>) -> Result<Option<(Report, Option<OwnedFd>)>, Errno> {
     let mut bytes = [0_u8; LIMIT];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);

@@ -21,7 +21,10 @@ use crate::compat::{self, Overlaid};
 /// Makes every mount private: what happens here stays here, and detaching the host's tree later
 /// does not unmount it on the host.
 pub(super) fn make_private() -> Result<(), Errno> {
-    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+    mount_change(
+        "/",
+        MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
+    )
 }
 
 /// Mounts the root filesystem over `/` of this namespace, where nobody looks: no directory is
@@ -68,7 +71,13 @@ fn make_tree_private(tree: &OwnedFd) -> Result<(), Failure> {
 fn command(rootfs: &Rootfs) -> String {
     match rootfs {
         Rootfs::Dir(path) => format!("mount --rbind {} rootfs", path.display()),
-        Rootfs::Overlay { lowers, upper, work, options, .. } => {
+        Rootfs::Overlay {
+            lowers,
+            upper,
+            work,
+            options,
+            ..
+        } => {
             let lowers = lowers.iter().map(|lower| match lower {
                 Source::Dir(path) | Source::Erofs { file: path } => path.display().to_string(),
             });

@@ -41,7 +41,11 @@ pub(super) fn oom_score(process: &ProcessPlan) -> Result<(), Failure> {
         return Ok(());
     };
     let write = || {
-        let file = open("/proc/self/oom_score_adj", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+        let file = open(
+            "/proc/self/oom_score_adj",
+            OFlags::WRONLY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
         rustix::io::write(&file, value.to_string().as_bytes())
     };
     write().step(|| format!("set the oom score adjustment to {value}"))?;
@@ -73,14 +77,26 @@ pub(super) fn sysctls(sysctls: &[Sysctl], explain: &mut Explainer) -> Result<(),
         let settings = sysctls.iter().map(|s| format!("{}={}", s.file, s.value));
         format!("sysctl -w {}", settings.collect::<Vec<_>>().join(" "))
     };
-    explain.step("kernel parameters", "those of the container's own namespaces", command, || {
-        let proc = new_filesystem("proc", &[], 0)?;
-        sysctls.iter().try_for_each(|sysctl| write_sysctl(&proc, sysctl))
-    })
+    explain.step(
+        "kernel parameters",
+        "those of the container's own namespaces",
+        command,
+        || {
+            let proc = new_filesystem("proc", &[], 0)?;
+            sysctls
+                .iter()
+                .try_for_each(|sysctl| write_sysctl(&proc, sysctl))
+        },
+    )
 }
 
 fn write_sysctl(proc: &OwnedFd, sysctl: &Sysctl) -> Result<(), Failure> {
-    let act = || format!("set the kernel parameter {} to {:?}", sysctl.file, sysctl.value);
+    let act = || {
+        format!(
+            "set the kernel parameter {} to {:?}",
+            sysctl.file, sysctl.value
+        )
+    };
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
     let path = format!("sys/{}", sysctl.file);
     let flags = OFlags::WRONLY | OFlags::CLOEXEC;
@@ -112,13 +128,21 @@ pub(super) fn working_directory(root: &Root, process: &ProcessPlan) -> Result<()
 pub(super) fn enter_working_directory(process: &ProcessPlan) -> Result<(), Failure> {
     let act = || format!("enter the working directory {}", process.cwd.display());
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let directory = openat2(CWD, &process.cwd, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS)
-        .step(act)?;
+    let directory = openat2(
+        CWD,
+        &process.cwd,
+        flags,
+        Mode::empty(),
+        ResolveFlags::NO_MAGICLINKS,
+    )
+    .step(act)?;
     rustix::process::fchdir(&directory).step(act)?;
     let here = rustix::process::getcwd(Vec::new()).step(act)?;
     if here.to_bytes().first() != Some(&b'/') {
         let cwd = process.cwd.display();
-        return Err(Failure::invalid(format!("the working directory {cwd} is outside of the root")));
+        return Err(Failure::invalid(format!(
+            "the working directory {cwd} is outside of the root"
+        )));
     }
     Ok(())
 }

@@ -35,8 +35,9 @@ pub(super) fn open(
     devpts: Option<OwnedFd>,
     process: &ProcessPlan,
 ) -> Result<Console, Failure> {
-    let devpts = devpts
-        .ok_or_else(|| Failure::invalid("a terminal needs a devpts mount on /dev/pts".to_owned()))?;
+    let devpts = devpts.ok_or_else(|| {
+        Failure::invalid("a terminal needs a devpts mount on /dev/pts".to_owned())
+    })?;
     let master = open_in(&devpts, "ptmx").step(|| "open the pty multiplexer".to_owned())?;
     unlockpt(&master).step(|| "unlock the pty".to_owned())?;
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
@@ -77,7 +78,9 @@ fn bind_console(root: &Root, slave: &OwnedFd) -> Result<(), Failure> {
     let kind = FileType::from_raw_mode(stat.st_mode);
     // An image may have the file or the device; a link or a FIFO it must not (CVE-2026-88264).
     if !matches!(kind, FileType::RegularFile | FileType::CharacterDevice) {
-        return Err(Failure::invalid("/dev/console is in the way: it is not a device".to_owned()));
+        return Err(Failure::invalid(
+            "/dev/console is in the way: it is not a device".to_owned(),
+        ));
     }
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC

@@ -60,7 +60,7 @@ pub fn parse(name: &str) -> Option<Capability> {
 }
 
 /// Returns the kernel's number of a capability.
-pub fn number(capability: Capability) -> u32 {
+pub(crate) fn number(capability: Capability) -> u32 {
     TABLE
         .iter()
         .find(|(known, _, _)| *known == capability)
@@ -81,7 +81,7 @@ pub fn held() -> Capabilities {
 
 /// The five sets as bits, as the kernel takes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct CapabilityPlan {
+pub(crate) struct CapabilityPlan {
     /// What no exec in the container can go beyond.
     pub bounding: u64,
     /// What is in force.
@@ -96,7 +96,7 @@ pub struct CapabilityPlan {
 }
 
 /// Plans the sets of a process; no `capabilities` at all means none, as in the OCI spec.
-pub fn plan(spec: Option<&LinuxCapabilities>) -> CapabilityPlan {
+pub(crate) fn plan(spec: Option<&LinuxCapabilities>) -> CapabilityPlan {
     let Some(spec) = spec else {
         return CapabilityPlan::default();
     };
@@ -118,7 +118,7 @@ fn bits(set: Option<&Capabilities>) -> u64 {
 }
 
 /// Returns the names in a set of bits, for people: `CAP_CHOWN,CAP_KILL`.
-pub fn names(bits: u64) -> String {
+pub(crate) fn names(bits: u64) -> String {
     let names: Vec<&str> = TABLE
         .iter()
         .filter(|(_, number, _)| bits & (1 << number) != 0)

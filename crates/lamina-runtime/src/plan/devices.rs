@@ -49,7 +49,11 @@ fn node(device: &LinuxDevice) -> Result<Node, PlanError> {
     let path = absolute("device", device.path())?;
     let shown = || path.to_string_lossy().into_owned();
     if path.components().any(|part| part == Component::ParentDir) || path.file_name().is_none() {
-        return Err(PlanError::invalid("device", shown(), "is not a path of a file"));
+        return Err(PlanError::invalid(
+            "device",
+            shown(),
+            "is not a path of a file",
+        ));
     }
     let kind = match device.typ() {
         LinuxDeviceType::B => FileType::BlockDevice,

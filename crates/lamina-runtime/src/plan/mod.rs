@@ -87,19 +87,31 @@ pub(crate) struct Plan {
 impl Plan {
     /// Decides everything that follows from `spec` and `rootfs`.
     pub(crate) fn new(spec: &Spec, rootfs: &Rootfs) -> Result<Self, PlanError> {
-        let linux = spec.linux().as_ref().ok_or(PlanError::Missing("linux section"))?;
-        let process = spec.process().as_ref().ok_or(PlanError::Missing("process"))?;
+        let linux = spec
+            .linux()
+            .as_ref()
+            .ok_or(PlanError::Missing("linux section"))?;
+        let process = spec
+            .process()
+            .as_ref()
+            .ok_or(PlanError::Missing("process"))?;
         refuse_what_is_not_done(spec)?;
         let namespaces = namespaces::plan(linux.namespaces().as_deref().unwrap_or_default())?;
         let hostname = hostname("hostname", spec.hostname().as_deref(), &namespaces)?;
         let domainname = hostname_of_domain(spec.domainname().as_deref(), &namespaces)?;
         let paths = |paths: &Option<Vec<String>>| -> Result<Vec<PathBuf>, PlanError> {
             let paths = paths.iter().flatten();
-            paths.map(|path| absolute("masked or read-only path", Path::new(path))).collect()
+            paths
+                .map(|path| absolute("masked or read-only path", Path::new(path)))
+                .collect()
         };
         Ok(Self {
             rootfs: rootfs.clone(),
-            readonly: spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false),
+            readonly: spec
+                .root()
+                .as_ref()
+                .and_then(|root| root.readonly())
+                .unwrap_or(false),
             hostname,
             domainname,
             mounts: mounts::plan(spec.mounts().as_deref().unwrap_or_default())?,
@@ -134,12 +146,26 @@ fn refuse_what_is_not_done(spec: &Spec) -> Result<(), PlanError> {
         ),
         (
             "hooks",
-            spec.hooks().as_ref().is_some_and(|hooks| *hooks != Default::default()),
+            spec.hooks()
+                .as_ref()
+                .is_some_and(|hooks| *hooks != Default::default()),
         ),
-        ("linux.intelRdt", linux.is_some_and(|linux| linux.intel_rdt().is_some())),
-        ("linux.personality", linux.is_some_and(|linux| linux.personality().is_some())),
-        ("linux.timeOffsets", linux.is_some_and(|linux| linux.time_offsets().is_some())),
-        ("linux.memoryPolicy", linux.is_some_and(|linux| linux.memory_policy().is_some())),
+        (
+            "linux.intelRdt",
+            linux.is_some_and(|linux| linux.intel_rdt().is_some()),
+        ),
+        (
+            "linux.personality",
+            linux.is_some_and(|linux| linux.personality().is_some()),
+        ),
+        (
+            "linux.timeOffsets",
+            linux.is_some_and(|linux| linux.time_offsets().is_some()),
+        ),
+        (
+            "linux.memoryPolicy",
+            linux.is_some_and(|linux| linux.memory_policy().is_some()),
+        ),
     ];
     match unsupported.iter().find(|(_, asked)| *asked) {
         Some((what, _)) => Err(PlanError::Unsupported((*what).to_owned())),
@@ -159,7 +185,11 @@ fn hostname(
         return Err(PlanError::invalid(what, name, "longer than 64 bytes"));
     }
     if !namespaces.own_uts() {
-        return Err(PlanError::invalid(what, name, "would change the host's, without a uts namespace"));
+        return Err(PlanError::invalid(
+            what,
+            name,
+            "would change the host's, without a uts namespace",
+        ));
     }
     Ok(Some(name.to_owned()))
 }
@@ -175,10 +205,18 @@ fn hostname_of_domain(
 fn absolute(what: &'static str, path: &Path) -> Result<PathBuf, PlanError> {
     use std::os::unix::ffi::OsStrExt;
     if path.as_os_str().as_bytes().contains(&0) {
-        return Err(PlanError::invalid(what, path.to_string_lossy(), "has a zero byte in it"));
+        return Err(PlanError::invalid(
+            what,
+            path.to_string_lossy(),
+            "has a zero byte in it",
+        ));
     }
     if !path.is_absolute() {
-        return Err(PlanError::invalid(what, path.to_string_lossy(), "is not absolute"));
+        return Err(PlanError::invalid(
+            what,
+            path.to_string_lossy(),
+            "is not absolute",
+        ));
     }
     Ok(path.to_owned())
 }

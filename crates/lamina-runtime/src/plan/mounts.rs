@@ -86,19 +86,29 @@ const PROC_EXCEPTIONS: [&str; 11] = [
 pub(crate) fn hides_proc(target: &Path) -> bool {
     target.starts_with("/proc")
         && target != Path::new("/proc")
-        && !PROC_EXCEPTIONS.iter().any(|exception| target == Path::new(exception))
+        && !PROC_EXCEPTIONS
+            .iter()
+            .any(|exception| target == Path::new(exception))
 }
 
 fn one(mount: &Mount) -> Result<MountPlan, PlanError> {
     let target = absolute("mount target", mount.destination())?;
     let shown = || target.to_string_lossy().into_owned();
     if target.components().any(|part| part == Component::ParentDir) {
-        return Err(PlanError::invalid("mount target", shown(), "goes up with .."));
+        return Err(PlanError::invalid(
+            "mount target",
+            shown(),
+            "goes up with ..",
+        ));
     }
     // Without the doubled slashes and dots that would hide what it names.
     let target: PathBuf = target.components().collect();
     if target == Path::new("/") {
-        return Err(PlanError::invalid("mount target", shown(), "is the root filesystem"));
+        return Err(PlanError::invalid(
+            "mount target",
+            shown(),
+            "is the root filesystem",
+        ));
     }
     let options = Options::read(mount.options().as_deref().unwrap_or_default());
     let kind = mount.typ().as_deref().unwrap_or_default();
@@ -124,11 +134,19 @@ fn one(mount: &Mount) -> Result<MountPlan, PlanError> {
         }
     };
     let proc_itself = matches!(&what, What::Filesystem { kind, .. } if kind == "proc");
-    if hides_proc(&target) || (target == Path::new("/proc") && !proc_itself && !is_proc_bind(&what)) {
-        return Err(PlanError::invalid("mount target", shown(), "is inside /proc"));
+    if hides_proc(&target) || (target == Path::new("/proc") && !proc_itself && !is_proc_bind(&what))
+    {
+        return Err(PlanError::invalid(
+            "mount target",
+            shown(),
+            "is inside /proc",
+        ));
     }
     if options.unsupported {
-        return Err(PlanError::Unsupported(format!("an id-mapped mount at {}", shown())));
+        return Err(PlanError::Unsupported(format!(
+            "an id-mapped mount at {}",
+            shown()
+        )));
     }
     Ok(MountPlan {
         target,
@@ -192,9 +210,9 @@ impl Options {
             self.flag(*bits, *set);
             return;
         }
-        let recursive_flag = option.strip_prefix('r').and_then(|name| {
-            FLAGS.iter().find(|(known, _, set)| *set && *known == name)
-        });
+        let recursive_flag = option
+            .strip_prefix('r')
+            .and_then(|name| FLAGS.iter().find(|(known, _, set)| *set && *known == name));
         if let Some((_, bits, _)) = recursive_flag {
             self.recursive |= bits;
             return;
@@ -277,7 +295,10 @@ mod tests {
             ]
         );
         assert_eq!(plan[1].attributes, attr::NOSUID | attr::STRICTATIME);
-        assert_eq!(plan[5].attributes, attr::NOSUID | attr::NOEXEC | attr::NODEV | attr::RDONLY);
+        assert_eq!(
+            plan[5].attributes,
+            attr::NOSUID | attr::NOEXEC | attr::NODEV | attr::RDONLY
+        );
         let What::Filesystem { parameters, .. } = &plan[1].what else {
             panic!("{:?}", plan[1]);
         };
@@ -291,26 +312,48 @@ mod tests {
         assert_eq!(rro.attributes, attr::RDONLY);
         assert_eq!(rro.recursive, attr::RDONLY);
         assert_eq!(rro.propagation, Some((PropagationType::Slave, true)));
-        assert!(matches!(rro.what, What::Bind { recursive: true, .. }));
+        assert!(matches!(
+            rro.what,
+            What::Bind {
+                recursive: true,
+                ..
+            }
+        ));
         let rw = plan(&["bind", "ro", "rw", "private"]);
         assert_eq!((rw.attributes, rw.clear), (0, attr::RDONLY));
         assert_eq!(rw.propagation, Some((PropagationType::Private, false)));
         let atime = plan(&["bind", "noatime", "strictatime"]);
-        assert_eq!((atime.attributes, atime.clear), (attr::STRICTATIME, attr::ATIME_MASK));
+        assert_eq!(
+            (atime.attributes, atime.clear),
+            (attr::STRICTATIME, attr::ATIME_MASK)
+        );
     }
 
     #[test]
     fn targets_that_fake_proc_or_the_root_are_refused() {
         for target in [
-            "/", "//", "/.", "/proc/self", "/proc/sys/kernel", "//proc/./self/attr", "/x/../proc",
-            "relative", "/proc/kcore",
+            "/",
+            "//",
+            "/.",
+            "/proc/self",
+            "/proc/sys/kernel",
+            "//proc/./self/attr",
+            "/x/../proc",
+            "relative",
+            "/proc/kcore",
         ] {
-            assert!(one(&mount(target, "bind", "/src", &["bind"])).is_err(), "{target}");
+            assert!(
+                one(&mount(target, "bind", "/src", &["bind"])).is_err(),
+                "{target}"
+            );
         }
         assert!(one(&mount("/proc", "tmpfs", "tmpfs", &[])).is_err());
         assert!(one(&mount("/proc", "bind", "/src", &["bind"])).is_err());
         for target in ["/proc/meminfo", "/process", "/sys/x"] {
-            assert!(one(&mount(target, "bind", "/src", &["bind"])).is_ok(), "{target}");
+            assert!(
+                one(&mount(target, "bind", "/src", &["bind"])).is_ok(),
+                "{target}"
+            );
         }
         assert!(one(&mount("/proc", "bind", "/proc", &["rbind"])).is_ok());
     }

@@ -8,7 +8,7 @@ use rustix::thread::UnshareFlags;
 use super::PlanError;
 
 /// The namespaces of a container.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct NamespacePlan {
     /// Those made by the clone. The cgroup namespace is not: it must be made after the process
     /// has joined its cgroups, because its root is where the process then is.
@@ -19,6 +19,17 @@ pub(crate) struct NamespacePlan {
     pub(crate) join_pid: Option<PathBuf>,
     /// Those that init joins, in order.
     pub(crate) join: Vec<(LinuxNamespaceType, PathBuf)>,
+}
+
+impl Default for NamespacePlan {
+    fn default() -> Self {
+        Self {
+            create: UnshareFlags::empty(),
+            cgroup: false,
+            join_pid: None,
+            join: Vec::new(),
+        }
+    }
 }
 
 impl NamespacePlan {
@@ -89,14 +100,22 @@ fn create(plan: &mut NamespacePlan, kind: LinuxNamespaceType) -> Result<(), Plan
     Ok(())
 }
 
-fn join(plan: &mut NamespacePlan, kind: LinuxNamespaceType, path: PathBuf) -> Result<(), PlanError> {
+fn join(
+    plan: &mut NamespacePlan,
+    kind: LinuxNamespaceType,
+    path: PathBuf,
+) -> Result<(), PlanError> {
     match kind {
         LinuxNamespaceType::Pid => plan.join_pid = Some(path),
         LinuxNamespaceType::Uts
         | LinuxNamespaceType::Ipc
         | LinuxNamespaceType::Network
         | LinuxNamespaceType::Cgroup => plan.join.push((kind, path)),
-        other => return Err(PlanError::Unsupported(format!("joining a {other} namespace"))),
+        other => {
+            return Err(PlanError::Unsupported(format!(
+                "joining a {other} namespace"
+            )));
+        }
     }
     Ok(())
 }
@@ -109,10 +128,16 @@ mod tests {
     #[test]
     fn a_cgroup_namespace_is_not_made_by_the_clone() {
         use LinuxNamespaceType::{Cgroup, Ipc, Mount, Network, Pid, Uts};
-        let plan = plan(&spec_default::namespaces(&[Pid, Network, Ipc, Uts, Mount, Cgroup])).unwrap();
+        let plan = plan(&spec_default::namespaces(&[
+            Pid, Network, Ipc, Uts, Mount, Cgroup,
+        ]))
+        .unwrap();
         assert!(plan.cgroup && plan.own_net() && plan.own_uts() && plan.own_ipc());
         assert!(!plan.create.contains(UnshareFlags::NEWCGROUP));
-        assert_eq!(plan.as_unshare(), "unshare --mount --pid --fork --uts --ipc --net");
+        assert_eq!(
+            plan.as_unshare(),
+            "unshare --mount --pid --fork --uts --ipc --net"
+        );
     }
 
     #[test]

@@ -48,13 +48,19 @@ pub(crate) struct LimitPlan {
 /// Plans the process of a spec.
 pub(crate) fn plan(process: &Process) -> Result<ProcessPlan, PlanError> {
     let args = process.args().as_deref().unwrap_or_default();
-    let name = args.first().ok_or(PlanError::Missing("program to execute"))?;
+    let name = args
+        .first()
+        .ok_or(PlanError::Missing("program to execute"))?;
     let env = process.env().as_deref().unwrap_or_default();
     let user = process.user();
     for (what, id) in [("uid", user.uid()), ("gid", user.gid())] {
         // setresuid(2) takes -1 as "unchanged", which would leave root (CVE-2024-40635).
         if id == u32::MAX {
-            return Err(PlanError::invalid(what, id.to_string(), "is the one number no user can have"));
+            return Err(PlanError::invalid(
+                what,
+                id.to_string(),
+                "is the one number no user can have",
+            ));
         }
     }
     let strings = |what, strings: &[String]| {
@@ -105,7 +111,10 @@ fn candidates(name: &str, env: &[String]) -> Result<Vec<CString>, PlanError> {
         return Ok(vec![whole(name.to_owned())?]);
     }
     // The last one wins, as in a shell.
-    let path = env.iter().rev().find_map(|entry| entry.strip_prefix("PATH="));
+    let path = env
+        .iter()
+        .rev()
+        .find_map(|entry| entry.strip_prefix("PATH="));
     let directories = path.unwrap_or(DEFAULT_PATH).split(':');
     directories
         // An empty entry is the working directory, which nobody means (Go's LookPath refuses too).
@@ -167,11 +176,17 @@ mod tests {
         let found = |name: &str, env: &[&str]| -> Vec<String> {
             let env: Vec<String> = env.iter().map(|entry| (*entry).to_owned()).collect();
             let candidates = candidates(name, &env).unwrap();
-            candidates.into_iter().map(|path| path.into_string().unwrap()).collect()
+            candidates
+                .into_iter()
+                .map(|path| path.into_string().unwrap())
+                .collect()
         };
         assert_eq!(found("/bin/sh", &["PATH=/x"]), ["/bin/sh"]);
         assert_eq!(found("./sh", &[]), ["./sh"]);
-        assert_eq!(found("sh", &["PATH=/x", "PATH=/a/::b:/c"]), ["/a/sh", "/c/sh"]);
+        assert_eq!(
+            found("sh", &["PATH=/x", "PATH=/a/::b:/c"]),
+            ["/a/sh", "/c/sh"]
+        );
         assert_eq!(found("sh", &[]).len(), 6);
         assert_eq!(found("sh", &["PATH="]), [""; 0]);
     }

@@ -51,7 +51,9 @@ fn one(name: &str, value: &str, namespaces: &NamespacePlan) -> Result<Sysctl, Pl
     }
     // Whichever separator comes first is the separator; the other is part of a name, such as the
     // dot of an interface (sysctl.d(5)).
-    let slashed = name.find(['.', '/']).is_some_and(|at| name.as_bytes()[at] == b'/');
+    let slashed = name
+        .find(['.', '/'])
+        .is_some_and(|at| name.as_bytes()[at] == b'/');
     let file: String = if slashed {
         name.to_owned()
     } else {
@@ -99,12 +101,27 @@ mod tests {
         };
         let host = NamespacePlan::default();
         for (name, value, with_own, with_host) in [
-            ("net.ipv4.ip_forward", "1", Some("net/ipv4/ip_forward"), None::<&str>),
-            ("net/ipv4/conf/eth0.1/forwarding", "1", Some("net/ipv4/conf/eth0.1/forwarding"), None),
+            (
+                "net.ipv4.ip_forward",
+                "1",
+                Some("net/ipv4/ip_forward"),
+                None::<&str>,
+            ),
+            (
+                "net/ipv4/conf/eth0.1/forwarding",
+                "1",
+                Some("net/ipv4/conf/eth0.1/forwarding"),
+                None,
+            ),
             ("kernel.shmmax", "1", Some("kernel/shmmax"), None),
             ("fs.mqueue.msg_max", "1", Some("fs/mqueue/msg_max"), None),
             ("kernel.core_pattern", "|/x", None, None),
-            ("kernel.shm_rmid_forced+kernel.core_pattern", "1", None, None),
+            (
+                "kernel.shm_rmid_forced+kernel.core_pattern",
+                "1",
+                None,
+                None,
+            ),
             ("net..ipv4", "1", None, None),
             ("net/../kernel/core_pattern", "1", None, None),
             ("net.ipv4.x\n", "1", None, None),
@@ -113,8 +130,16 @@ mod tests {
             ("vm.overcommit_memory", "1", None, None),
         ] {
             let file = |plan: Result<Sysctl, _>| plan.ok().map(|sysctl: Sysctl| sysctl.file);
-            assert_eq!(file(one(name, value, &own)).as_deref(), with_own, "{name:?}");
-            assert_eq!(file(one(name, value, &host)).as_deref(), with_host, "{name:?} on the host");
+            assert_eq!(
+                file(one(name, value, &own)).as_deref(),
+                with_own,
+                "{name:?}"
+            );
+            assert_eq!(
+                file(one(name, value, &host)).as_deref(),
+                with_host,
+                "{name:?} on the host"
+            );
         }
     }
 }

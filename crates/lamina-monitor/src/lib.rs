@@ -24,6 +24,7 @@ mod liveness;
 pub mod log;
 mod poll;
 mod proc_file;
+mod process;
 pub mod protocol;
 pub mod record;
 pub mod terminal;
@@ -36,6 +37,7 @@ pub use client::{
 pub use config::{LogConfig, LogDriver, MONITOR_JSON, MonitorConfig};
 pub use detach_keys::{DetachKeys, DetachKeysError};
 pub use liveness::{Liveness, LivenessError, liveness};
+pub use process::main;
 pub use protocol::Failure;
 pub use record::{ExitRecord, State, Status, read_exit, read_state};
 pub use time::{Time, TimeError};

@@ -1,0 +1,148 @@
+//! The one place where the monitor calls the runtime.
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use lamina_fs::Dir;
+use lamina_runtime::{Cgroup, CreateRequest, Stdio, start_outcome};
+use lamina_types::explain::Explainer;
+use lamina_types::{ErrorKind, Rootfs};
+use oci_spec::runtime::{LinuxNamespaceType, Spec};
+use rustix::process::Pid;
+
+use super::stdio::{self, Ours, Output};
+use crate::config::MonitorConfig;
+use crate::log::Stream;
+use crate::protocol::Failure;
+
+/// A container's init and what came with it.
+#[derive(Debug)]
+pub(super) struct Container {
+    pub(super) pid: Pid,
+    pub(super) pidfd: OwnedFd,
+    /// Readable when init has executed the program or failed to; `None` once that is known.
+    pub(super) errors: Option<OwnedFd>,
+    cgroup: Option<Cgroup>,
+    /// Whether the end of init leaves other processes alive: its pid namespace is not its own.
+    has_survivors: bool,
+}
+
+/// The documents of a bundle.
+#[derive(Debug)]
+pub(super) struct Documents {
+    pub(super) config: MonitorConfig,
+    pub(super) spec: Spec,
+    pub(super) rootfs: Rootfs,
+}
+
+/// Makes the container, up to the point where init waits for the start.
+pub(super) fn create(
+    bundle: &Dir,
+    documents: &Documents,
+    explain: &mut Explainer,
+    pipe: Option<BorrowedFd<'_>>,
+) -> Result<(Container, Ours), Failure> {
+    let Documents {
+        config,
+        spec,
+        rootfs,
+    } = documents;
+    let (stdio, mut ours) = if config.tty {
+        (Stdio::Terminal, Ours::default())
+    } else {
+        let (theirs, ours) = explain
+            .step(
+                "make pipes",
+                "output goes through named pipes that survive this monitor",
+                || "mkfifo stdout stderr".to_owned(),
+                || stdio::pipes(bundle, owner(spec), config.stdin_open),
+            )
+            .map_err(|e| Failure::new(125, e.kind(), &e))?;
+        let stdio = Stdio::Fds {
+            stdin: theirs.stdin,
+            stdout: theirs.stdout,
+            stderr: theirs.stderr,
+        };
+        (stdio, ours)
+    };
+    let request = CreateRequest {
+        id: &config.id,
+        spec,
+        rootfs,
+        bundle: bundle.path(),
+        stdio,
+        explain,
+        explain_pipe: pipe,
+        init_reaper: config.init_reaper,
+    };
+    let created = lamina_runtime::create(request).map_err(|e| Failure::new(125, e.kind(), &e))?;
+    if let Some(terminal) = created.terminal {
+        ours = of_terminal(terminal, config.stdin_open)?;
+    }
+    let container = Container {
+        pid: created.pid,
+        pidfd: created.pidfd,
+        errors: Some(created.errors),
+        cgroup: created.cgroup,
+        has_survivors: !has_own_pids(spec),
+    };
+    Ok((container, ours))
+}
+
+/// The user the program runs as, who owns its pipes.
+fn owner(spec: &Spec) -> (u32, u32) {
+    let user = spec.process().as_ref().map(|process| process.user());
+    user.map_or((0, 0), |user| (user.uid(), user.gid()))
+}
+
+fn has_own_pids(spec: &Spec) -> bool {
+    let namespaces = spec.linux().as_ref().and_then(|l| l.namespaces().as_ref());
+    namespaces
+        .into_iter()
+        .flatten()
+        .any(|namespace| namespace.typ() == LinuxNamespaceType::Pid && namespace.path().is_none())
+}
+
+/// A terminal is one descriptor for both directions.
+fn of_terminal(terminal: OwnedFd, stdin_open: bool) -> Result<Ours, Failure> {
+    let failed = |e: std::io::Error| Failure::new(125, ErrorKind::of_io(&e), &e);
+    rustix::io::ioctl_fionbio(&terminal, true).map_err(|e| failed(e.into()))?;
+    let stdin = match stdin_open {
+        true => Some(terminal.try_clone().map_err(failed)?),
+        false => None,
+    };
+    Ok(Ours {
+        stdin,
+        outputs: vec![Output {
+            fd: terminal,
+            stream: Stream::Stdout,
+            at_end: false,
+        }],
+    })
+}
+
+/// Lets init execute the program.
+pub(super) fn start(bundle: &Dir) -> Result<(), Failure> {
+    lamina_runtime::start(bundle.path()).map_err(|e| Failure::new(e.code(), e.kind(), &e))
+}
+
+/// Reads what the start came to, when the channel is readable.
+pub(super) fn read_start(errors: &OwnedFd) -> Result<(), Failure> {
+    start_outcome(errors).map_err(|e| Failure::new(e.code(), e.kind(), &e))
+}
+
+impl Container {
+    /// Kills what init's end does not: processes that share a pid namespace with others.
+    pub(super) fn kill_leftovers(&self) {
+        if let (true, Some(cgroup)) = (self.has_survivors, &self.cgroup) {
+            // Whoever removes the cgroup kills what is left again, and reports.
+            let _ = cgroup.kill_all();
+        }
+    }
+
+    /// Returns whether the kernel killed one of its processes for want of memory.
+    pub(super) fn was_oom_killed(&self) -> bool {
+        self.cgroup
+            .as_ref()
+            .is_some_and(|cgroup| cgroup.oom_kills() > 0)
+    }
+}

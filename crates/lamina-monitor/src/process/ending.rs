@@ -1,0 +1,190 @@
+//! The end of a container: reaped, recorded, told, cleaned up, in that order.
+
+use std::ffi::CString;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use lamina_fs::Durability;
+use lamina_sys::detached::{Detached, spawn};
+use rustix::event::{PollFd, PollFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, unlinkat};
+use rustix::io::Errno;
+use rustix::process::{WaitId, WaitIdOptions, WaitIdStatus, waitid};
+
+use super::client::Role;
+use super::stdio::PIPE_SIZE;
+use super::supervise::Supervisor;
+use crate::poll;
+use crate::protocol::Kind;
+use crate::protocol::socket::MONITOR_SOCK;
+use crate::record::{EXIT_JSON, ExitRecord, Status};
+use crate::time::Time;
+
+/// How long clients other than the foreground one are waited for.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+impl Supervisor {
+    /// Does all that is left once init has ended.
+    pub(super) fn end(mut self) -> Result<(), Errno> {
+        let options = WaitIdOptions::EXITED;
+        let status = waitid(WaitId::PidFd(self.container.pidfd.as_fd()), options)?;
+        let finished_at = Time::now();
+        // It may have ended in the same instant in which it was executed.
+        self.hear_of_start();
+        self.container.kill_leftovers();
+        self.drain();
+        let record = self.record(status.as_ref(), finished_at);
+        self.publish(&record);
+        self.tell(&record);
+        self.retire();
+        self.linger();
+        self.clean_up();
+        Ok(())
+    }
+
+    /// Reads what is left in the pipes. Every writer in the container's pid namespace is dead, so
+    /// this ends; a stranger who was handed the pipe is listened to for one pipe's length at most.
+    fn drain(&mut self) {
+        for index in 0..self.outputs.len() {
+            let mut total = 0;
+            while total <= PIPE_SIZE {
+                match self.carry(index) {
+                    0 => break,
+                    length => total += length,
+                }
+            }
+        }
+        self.outputs.clear();
+        self.log.finish();
+    }
+
+    fn record(&self, status: Option<&WaitIdStatus>, finished_at: Time) -> ExitRecord {
+        let signal = status.and_then(WaitIdStatus::terminating_signal);
+        let signal = signal.and_then(|signal| u8::try_from(signal).ok());
+        let own = status.and_then(WaitIdStatus::exit_status);
+        let own = own.and_then(|code| u8::try_from(code & 0xff).ok());
+        let ended = signal.map(|signal| signal.saturating_add(128)).or(own);
+        let failed = self
+            .failure
+            .as_ref()
+            .filter(|_| self.state.started_at.is_none());
+        ExitRecord {
+            version: ExitRecord::VERSION,
+            code: failed.map(|failure| failure.code).or(ended).unwrap_or(125),
+            signal,
+            oom_killed: self.container.was_oom_killed(),
+            started_at: self.state.started_at,
+            finished_at,
+            error: failed.map(|failure| failure.message.clone()),
+            init: self.state.init.clone(),
+            log_bytes_lost: self.log.lost(),
+        }
+    }
+
+    /// Writes the records. What the disk refuses is lost to later commands, which then say that the
+    /// exit is not known; clients that listen hear it all the same.
+    fn publish(&mut self, record: &ExitRecord) {
+        let durability = if self.config.remove {
+            Durability::Volatile
+        } else {
+            Durability::Durable
+        };
+        let json = serde_json::to_vec(record).unwrap_or_default();
+        let _ = self.state_dir.replace(EXIT_JSON, &json, 0o600, durability);
+        self.state.status = Status::Exited;
+        if !self.config.remove {
+            let _ = self.publish_state();
+        }
+    }
+
+    fn tell(&mut self, record: &ExitRecord) {
+        let exit = serde_json::to_vec(record).unwrap_or_default();
+        let failure = self
+            .failure
+            .as_ref()
+            .filter(|_| record.started_at.is_none());
+        let failure = failure.and_then(|failure| serde_json::to_vec(failure).ok());
+        for client in &mut self.clients {
+            match &failure {
+                Some(failure) if client.role == Role::Foreground => {
+                    client.send(Kind::Failed, failure, None);
+                }
+                _ => client.send(Kind::Exit, &exit, None),
+            }
+        }
+    }
+
+    /// Makes room for another monitor of the same container: a client may take its time.
+    fn retire(&mut self) {
+        if self.listener.take().is_some() {
+            // The whole bundle may be gone by now.
+            let _ = unlinkat(&self.bundle, MONITOR_SOCK, AtFlags::empty());
+        }
+        self.lock = None;
+    }
+
+    /// Stays until the foreground client has everything and says so or goes away, and the others
+    /// have had their time.
+    fn linger(&mut self) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            self.clients.retain(|client| match client.role {
+                Role::Foreground => !client.gone && !client.has_taken,
+                _ => client.is_behind() && !left.is_zero(),
+            });
+            if self.clients.is_empty() {
+                return;
+            }
+            let others = self.clients.iter().any(|c| c.role != Role::Foreground);
+            let Ok(ready) = self.wait_for_clients(others.then_some(left)) else {
+                return;
+            };
+            for (client, flags) in self.clients.iter_mut().zip(ready) {
+                if flags.contains(PollFlags::OUT) {
+                    client.flush();
+                }
+                if flags.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
+                    client.receive(&mut self.buffer);
+                }
+                self.is_taken |= client.has_taken;
+            }
+        }
+    }
+
+    fn wait_for_clients(&self, timeout: Option<Duration>) -> Result<Vec<PollFlags>, Errno> {
+        let fds = self.clients.iter().map(|client| {
+            let flags = PollFlags::IN | client.waits_for();
+            PollFd::from_borrowed_fd(client.socket.as_fd(), flags)
+        });
+        let mut fds: Vec<PollFd<'_>> = fds.collect();
+        poll::wait(&mut fds, timeout)?;
+        Ok(fds.iter().map(PollFd::revents).collect())
+    }
+
+    /// Executes the cleanup command, unless a client took that upon itself.
+    ///
+    /// Through the same read-only file as this process: it needs no path that could be replaced.
+    fn clean_up(&self) {
+        if self.is_taken || self.config.cleanup_argv.is_empty() {
+            return;
+        }
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let Ok(program) = openat(CWD, c"/proc/self/exe", flags, Mode::empty()) else {
+            return;
+        };
+        let words = self.config.cleanup_argv.iter();
+        let words: Result<Vec<CString>, _> = words.map(|w| CString::new(w.as_str())).collect();
+        let Ok(words) = words else {
+            return;
+        };
+        let words: Vec<_> = words.iter().map(CString::as_c_str).collect();
+        // If it cannot be executed, the next command finds the record and does the same.
+        let _ = spawn(&Detached {
+            program: program.as_fd(),
+            argv: &words,
+            environment: &[],
+            descriptors: &[],
+        });
+    }
+}

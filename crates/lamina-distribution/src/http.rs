@@ -32,6 +32,16 @@ pub(crate) struct Http {
     timeouts: Timeouts,
 }
 
+impl Reply {
+    /// Returns the length of the body if it was announced.
+    pub(crate) fn length(&self) -> Option<u64> {
+        let header = self.headers.get("content-length");
+        let header = header.and_then(|value| value.to_str().ok()?.trim().parse().ok());
+        // The client library takes an announced length of 0 for none.
+        self.body.content_length().or(header)
+    }
+}
+
 /// An answer whose body has not been read.
 #[derive(Debug)]
 pub(crate) struct Reply {
@@ -109,6 +119,12 @@ impl Http {
                     host,
                 })
             }
+            // The silence before the first byte is the server's whole answer.
+            Err(ureq::Error::Timeout(Timeout::PerRead)) => Err(FetchError::Timeout {
+                host,
+                act: "answer",
+                after: self.timeouts.idle,
+            }),
             Err(error) => Err(self.explain(&host, error)),
         }
     }
@@ -160,17 +176,13 @@ impl Http {
         what: &str,
         limit: u64,
     ) -> Result<Vec<u8>, FetchError> {
-        let host = reply.host;
+        let host = reply.host.clone();
         let too_large = || FetchError::TooLarge {
             host: host.clone(),
             what: what.to_owned(),
             limit,
         };
-        if reply
-            .body
-            .content_length()
-            .is_some_and(|length| length > limit)
-        {
+        if reply.length().is_some_and(|length| length > limit) {
             return Err(too_large());
         }
         let deadline = Instant::now() + self.timeouts.document;

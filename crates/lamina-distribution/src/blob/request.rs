@@ -48,7 +48,7 @@ impl BlobStream {
 
     /// Takes an answer whose first byte is the blob's byte number `start`.
     fn accept(&mut self, reply: Reply, start: u64) -> Result<Body, FetchError> {
-        let announced = reply.body.content_length();
+        let announced = reply.length();
         if let Some(length) = announced {
             let total = start.saturating_add(length);
             // A part may be shorter than what is left; the rest is then asked for.

@@ -44,14 +44,14 @@ pub(super) fn get(
         why: why.to_owned(),
     };
     let (status, output) = run(name, server, limit)?;
+    if output.len() as u64 > OUTPUT_MAX {
+        return Err(failed("too much output"));
+    }
     if !status.success() {
         if String::from_utf8_lossy(&output).trim() == NOT_FOUND {
             return Ok(None);
         }
         return Err(failed(&status.to_string()));
-    }
-    if output.len() as u64 > OUTPUT_MAX {
-        return Err(failed("too much output"));
     }
     let answer: HelperAnswer =
         serde_json::from_slice(&output).map_err(|_| failed("its output is not valid"))?;

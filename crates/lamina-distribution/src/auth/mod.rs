@@ -44,8 +44,11 @@ struct Grant {
 /// one wait for it instead of asking too.
 #[derive(Debug, Default)]
 pub(crate) struct Grants {
-    by_place: Mutex<HashMap<(String, String), Arc<Mutex<Grant>>>>,
+    by_place: Mutex<HashMap<Place, Arc<Mutex<Grant>>>>,
 }
+
+/// An endpoint's authority and a repository's path there.
+type Place = (String, String);
 
 /// Whom a request speaks to, and what for.
 #[derive(Debug, Clone, Copy)]

@@ -52,7 +52,7 @@ impl DockerConfigFiles {
         let names = names_of(registry);
         let helper = names.iter().find_map(|name| file.cred_helpers.get(*name));
         if let Some(helper) = helper.filter(|helper| !helper.is_empty()) {
-            return self.from_helper(path, helper, registry);
+            return self.ask_helper(path, helper, registry);
         }
         if let Some(entry) = file.find(&names, registry, repository)
             && let Some(credential) = entry.credential(path)?
@@ -60,12 +60,12 @@ impl DockerConfigFiles {
             return Ok(Some(credential));
         }
         match file.creds_store.as_deref() {
-            Some(store) if !store.is_empty() => self.from_helper(path, store, registry),
+            Some(store) if !store.is_empty() => self.ask_helper(path, store, registry),
             _ => Ok(None),
         }
     }
 
-    fn from_helper(
+    fn ask_helper(
         &self,
         path: &Path,
         name: &str,

@@ -4,8 +4,10 @@ use std::fmt::Write as _;
 
 use lamina_distribution::{Client, ClientConfig, FetchError, Mirror, RegistryConfig};
 use lamina_testkit::registry::{Framing, Registry, Reply, sha256};
-use lamina_types::ErrorKind;
 use lamina_types::oci::{Descriptor, media};
+use lamina_types::{Digest, ErrorKind, Platform};
+
+use sha2::{Digest as _, Sha512};
 
 use crate::support::{client, config, image, reference, with_image};
 
@@ -58,8 +60,7 @@ fn wrong_bytes_are_refused_by_digest() {
 fn sha512_is_verified_too() {
     let (registry, tagged, ..) = with_image(10);
     let bytes = client().resolve(&tagged).unwrap().bytes;
-    let good =
-        lamina_types::Digest::from_sha512(<sha2::Sha512 as sha2::Digest>::digest(&bytes).into());
+    let good = Digest::from_sha512(Sha512::digest(&bytes).into());
     let served = bytes.clone();
     registry.script(move |request| {
         request
@@ -71,7 +72,7 @@ fn sha512_is_verified_too() {
         client().resolve(&tagged.with_digest(good)).unwrap().bytes,
         bytes
     );
-    let bad = lamina_types::Digest::from_sha512([7; 64]);
+    let bad = Digest::from_sha512([7; 64]);
     let error = client().resolve(&tagged.with_digest(bad)).unwrap_err();
     assert!(
         matches!(error, FetchError::DigestMismatch { .. }),
@@ -137,7 +138,7 @@ fn an_empty_answer_and_endless_indexes_are_invalid() {
     }
     let deep = tagged.with_tag("deep").unwrap();
     let error = client()
-        .resolve_platform(&deep, &lamina_types::Platform::host())
+        .resolve_platform(&deep, &Platform::host())
         .unwrap_err();
     assert!(matches!(error, FetchError::Document { .. }), "{error}");
 }

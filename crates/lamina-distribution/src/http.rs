@@ -9,7 +9,7 @@ use ureq::config::Config;
 use ureq::http::{HeaderMap, Request};
 use ureq::unversioned::transport::{ConnectProxyConnector, TcpConnector};
 use ureq::unversioned::transport::{ConnectionDetails, Connector, Transport};
-use ureq::{Agent, Body, BodyReader, Proxy, Timeout};
+use ureq::{Agent, AsSendBody, Body, BodyReader, Proxy, Timeout};
 
 use crate::config::{ClientConfig, Timeouts};
 use crate::dns::{DnsError, Stub};
@@ -91,6 +91,7 @@ impl Http {
             request = request.header(*name, *value);
         }
         let request = request.body(()).map_err(|error| malformed(url, &error))?;
+        let request = self.direct_if_local(url, request);
         self.finish(url, self.agent.run(request))
     }
 
@@ -100,7 +101,17 @@ impl Http {
             .header("content-type", "application/x-www-form-urlencoded")
             .body(form.to_owned())
             .map_err(|error| malformed(url, &error))?;
+        let request = self.direct_if_local(url, request);
         self.finish(url, self.agent.run(request))
+    }
+
+    /// Leaves the proxy out for this machine, as everyone does: there it would be another one.
+    fn direct_if_local<S: AsSendBody>(&self, url: &Url, request: Request<S>) -> Request<S> {
+        if !url.origin.is_loopback() || self.agent.config().proxy().is_none() {
+            return request;
+        }
+        let configured = self.agent.configure_request(request);
+        configured.proxy(None).build()
     }
 
     fn finish(
@@ -144,6 +155,10 @@ impl Http {
                     Ok(failure) => explain_tls(host, *failure),
                     Err(inner) => protocol(host, &*inner),
                 },
+            },
+            ureq::Error::ConnectProxyFailed(why) => FetchError::Connect {
+                host,
+                source: io::Error::other(format!("the proxy refused: {}", one_line(&why))),
             },
             ureq::Error::Rustls(error) => FetchError::Tls {
                 host,

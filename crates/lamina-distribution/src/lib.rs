@@ -32,6 +32,8 @@ mod exchange;
 mod hosts;
 mod http;
 mod manifest;
+#[cfg(test)]
+mod properties;
 mod retry;
 mod status;
 mod tags;

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lamina_distribution::{Client, ClientConfig, FetchError};
-use lamina_testkit::registry::{Fault, Framing, Recorded, Reply};
+use lamina_distribution::{Client, ClientConfig, FetchError, ProxyConfig};
+use lamina_testkit::registry::{Fault, Framing, Recorded, Registry, Reply};
 use lamina_types::oci::Descriptor;
 use lamina_types::{ErrorKind, Reference};
 
@@ -336,4 +336,31 @@ fn cancelling_ends_a_read_in_another_thread() {
     let error = thread.join().unwrap().unwrap_err();
     assert!(matches!(error, FetchError::Cancelled), "{error}");
     assert!(started.elapsed() < Duration::from_secs(2));
+}
+
+#[test]
+fn a_proxy_that_refuses_is_typed_and_this_machine_needs_none() {
+    let (_registry, tagged, ..) = with_image(10);
+    let proxy = Registry::start();
+    proxy.script(|_| Some(Reply::status(407)));
+    let mut settings = config();
+    settings.proxy = Some(ProxyConfig {
+        url: format!("http://user:pass@{}", proxy.domain()),
+        no_proxy: String::new(),
+    });
+    let client = Client::new(settings).unwrap();
+    client.resolve(&tagged).unwrap();
+    assert_eq!(proxy.requests(), []);
+    let away: Reference = "registry.test/a/b".parse().unwrap();
+    let error = client.resolve(&away).unwrap_err();
+    assert!(matches!(error, FetchError::Connect { .. }), "{error:?}");
+    let asked = &proxy.requests()[0];
+    assert_eq!(
+        (asked.method.as_str(), asked.path.as_str()),
+        ("CONNECT", "registry.test:443")
+    );
+    assert_eq!(
+        asked.header("proxy-authorization"),
+        Some("Basic dXNlcjpwYXNz")
+    );
 }

@@ -1,10 +1,70 @@
 //! Container lifecycle: where image, snapshot and monitor meet.
+//!
+//! ```text
+//! create ─► record.json, names/, snap/, volumes/      start ─► bundle in $RUN, monitor, init
+//! run = create, start, relay, cleanup                 remove = everything that create made
+//! ```
+//! [`Engine`] is the door: one method for each verb of the command line, in one file each below
+//! `container/`. [`CreateRequest`] is what every face translates into; from it and the image
+//! `spec` makes an OCI runtime specification, purely. This crate prints nothing, reads no
+//! environment, and knows neither registries' protocols nor system calls of isolation.
+//!
+//! It owns these folders of the store:
+//! ```text
+//! containers/<id>/record.json       what it was made from; written once, here
+//! containers/<id>/{hosts,hostname,resolv.conf,lock}   state.json, exit.json and log/ are the monitor's
+//! containers/names/<name>           symbolic link to ../<id>: whoever makes it has the name
+//! volumes/<name>/{volume.json,_data}
+//! $RUN/containers/<id>/             the bundle; gone after the run, or with a reboot
+//! ```
+//! Lock: `containers/<id>/lock`, held over start, cleanup and removal, never over a run.
 
 #![forbid(unsafe_code)]
 
+mod accounts;
+mod cgroups;
+mod container;
+mod copy;
+mod devices;
+mod engine;
+mod files;
+mod host;
+mod images;
+mod info;
+mod names;
+mod process;
+mod record;
 mod request;
+mod rootfs;
+mod selinux;
+mod spec;
+mod users;
+mod volumes;
 
+pub use container::cleanup::{CleanupError, CleanupFailure};
+pub use container::create::CreateError;
+pub use container::diff::DiffError;
+pub use container::find::FindError;
+pub use container::inspect::{ContainerInspect, InspectError};
+pub use container::kill::KillError;
+pub use container::list::{ContainerSummary, ListError};
+pub use container::logs::{LogsError, LogsOptions};
+pub use container::remove::{RemoveError, RemoveOptions};
+pub use container::run::{Finished, RunError};
+pub use container::start::{Running, StartError, StartOptions};
+pub use container::state::{ContainerState, ContainerStatus, human};
+pub use container::stop::{STOP_TIMEOUT, StopError};
+pub use devices::DeviceError;
+pub use engine::{Engine, EngineConfig, MakeClient, OpenError};
+pub use info::{Info, InfoError};
+pub use process::ProcessError;
+pub use record::{Record, RecordError, VolumeUse};
 pub use request::{
     CreateRequest, IsolationRequest, NamespaceMode, NetworkMode, ProcessRequest, PullPolicy,
     SeccompMode,
 };
+pub use rootfs::RootfsError;
+pub use selinux::LabelError;
+pub use spec::SpecError;
+pub use users::UserError;
+pub use volumes::VolumeError;

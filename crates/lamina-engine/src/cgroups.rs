@@ -1,0 +1,69 @@
+//! Control groups that a run has left.
+//!
+//! A monitor removes its container's groups itself. Where it was killed first, they are found by
+//! the container's path in every hierarchy that is mounted, and handed to the store's undo, which
+//! kills what is in them and removes them.
+
+use std::path::{Path, PathBuf};
+
+use lamina_fs::{Dir, PathError};
+
+/// Where control groups are mounted (the file hierarchy of systemd, and of everyone since).
+const MOUNT: &str = "/sys/fs/cgroup";
+
+/// Returns the directories of the group `path` that exist, in any hierarchy.
+pub(crate) fn existing(path: &Path) -> Result<Vec<PathBuf>, PathError> {
+    existing_in(Path::new(MOUNT), path)
+}
+
+fn existing_in(mount: &Path, path: &Path) -> Result<Vec<PathBuf>, PathError> {
+    let relative = path.strip_prefix("/").unwrap_or(path);
+    let mut found = Vec::new();
+    let mut look = |root: &Path| {
+        let dir = root.join(relative);
+        if rustix::fs::access(&dir, rustix::fs::Access::EXISTS).is_ok() {
+            found.push(dir);
+        }
+    };
+    // Version 2 is the mount itself; with version 1 each hierarchy is a directory in it.
+    look(mount);
+    let hierarchies = match Dir::open(mount) {
+        Err(error) if error.is_not_found() => return Ok(found),
+        other => other?,
+    };
+    for entry in hierarchies.entries()? {
+        // Links such as `cpu` lead to a hierarchy that is listed by its own name.
+        if entry.kind == rustix::fs::FileType::Directory {
+            look(&mount.join(&entry.name));
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_is_found_in_every_hierarchy_that_has_it() {
+        let mount = tempfile::tempdir().unwrap();
+        for dir in [
+            "memory/lamina/a",
+            "pids/lamina/a",
+            "cpu,cpuacct/lamina/b",
+            "unified",
+        ] {
+            std::fs::create_dir_all(mount.path().join(dir)).unwrap();
+        }
+        std::os::unix::fs::symlink("memory", mount.path().join("mem")).unwrap();
+        let mut found = existing_in(mount.path(), Path::new("/lamina/a")).unwrap();
+        found.sort();
+        let expected = ["memory/lamina/a", "pids/lamina/a"].map(|dir| mount.path().join(dir));
+        assert_eq!(found, expected);
+        assert!(
+            existing_in(Path::new("/no/such"), Path::new("/a"))
+                .unwrap()
+                .is_empty()
+        );
+    }
+}

@@ -1,0 +1,261 @@
+//! `cleanup`: what a run leaves is removed, and with `--rm` the container.
+//!
+//! Called by whoever sees a container end: the foreground client, else its monitor through the
+//! command it was given. Where both were killed, `ps`, `rm` and `start` find the container by its
+//! record: `--rm`, no monitor, no init. All of them may race; the container's lock decides.
+
+use lamina_fs::{Lock, LockError, PathError, Rank, RemoveError};
+use lamina_monitor::{Liveness, LivenessError, liveness};
+use lamina_store::{Area, Line, OpError, UndoError};
+use lamina_types::{ContainerId, ErrorKind};
+
+use crate::container::find::{Container, FindError};
+use crate::container::state::{ContainerState, ContainerStatus};
+use crate::record::Record;
+use crate::rootfs::RootfsError;
+use crate::spec::isolation;
+use crate::volumes::{self, VolumeError};
+use crate::{Engine, cgroups};
+
+/// The lock that serialises start, cleanup and removal of one container.
+pub(crate) const LOCK: &str = "lock";
+
+/// One part of a container that could not be removed.
+#[derive(Debug, thiserror::Error)]
+pub enum CleanupFailure {
+    /// A file or directory.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// A tree.
+    #[error(transparent)]
+    Remove(#[from] RemoveError),
+    /// The writable layer.
+    #[error("remove the writable layer")]
+    Snapshot(#[from] lamina_snapshot::RemoveError),
+    /// No storage mode works here any more.
+    #[error(transparent)]
+    Rootfs(#[from] RootfsError),
+    /// A volume.
+    #[error("remove an anonymous volume")]
+    Volume(#[from] VolumeError),
+    /// A control group, or what is in it.
+    #[error("remove the control group")]
+    Cgroup(#[from] UndoError),
+    /// The operation could not be noted.
+    #[error("note the operation")]
+    Op(#[from] OpError),
+}
+
+/// Why a container cannot be cleaned up.
+#[derive(Debug, thiserror::Error)]
+pub enum CleanupError {
+    /// There is no such container, or its record is damaged.
+    #[error(transparent)]
+    Find(#[from] FindError),
+    /// Somebody else holds the container for too long.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// It cannot be said whether it runs.
+    #[error(transparent)]
+    Liveness(#[from] LivenessError),
+    /// It runs.
+    #[error("container {0} is running")]
+    Running(ContainerId),
+    /// Parts of it could not be removed; the next command tries again.
+    #[error("clean up container {id}: {}", join(failures))]
+    Parts {
+        /// Which container.
+        id: ContainerId,
+        /// Everything that failed.
+        failures: Vec<CleanupFailure>,
+    },
+}
+
+fn join(failures: &[CleanupFailure]) -> String {
+    let texts: Vec<String> = failures.iter().map(ToString::to_string).collect();
+    texts.join("; ")
+}
+
+impl CleanupError {
+    /// Returns the class of the error.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Find(error) => error.kind(),
+            Self::Lock(error) => error.kind(),
+            Self::Liveness(error) => error.kind(),
+            Self::Running(_) => ErrorKind::FailedPrecondition,
+            Self::Parts { .. } => ErrorKind::Internal,
+        }
+    }
+}
+
+impl Engine {
+    /// Removes what the ended run of a container left, and with `--rm` the container itself.
+    ///
+    /// Idempotent: a container that is gone is clean.
+    pub fn cleanup(&self, id: &ContainerId) -> Result<(), CleanupError> {
+        let container = match self.load(id) {
+            Err(FindError::NotFound(_)) => return Ok(()),
+            other => other?,
+        };
+        let Some(_lock) = lock(&container)? else {
+            return Ok(());
+        };
+        // Whoever had the lock before may have removed it.
+        match self.load(id) {
+            Err(FindError::NotFound(_)) => return Ok(()),
+            other => other?,
+        };
+        if is_alive(&container)? {
+            return Err(CleanupError::Running(id.clone()));
+        }
+        let failures = if container.record.request.remove {
+            self.remove_all(&container, true)
+        } else {
+            self.remove_run(&container.record)
+        };
+        finish(id, failures)
+    }
+
+    /// Cleans up every `--rm` container whose run is over and whom nobody cleaned up; best effort.
+    pub fn reconcile(&self) {
+        let Ok(containers) = self.containers() else {
+            return;
+        };
+        for container in containers {
+            if let Ok(state) = container.state()
+                && self.is_left_over(&container, &state)
+            {
+                // It stays listed, and the next command tries again.
+                let _ = self.cleanup(&container.record.id);
+            }
+        }
+    }
+
+    /// Returns whether a container should have gone with its exit.
+    ///
+    /// One that was never started belongs to whoever is about to start it.
+    pub(crate) fn is_left_over(&self, container: &Container, state: &ContainerState) -> bool {
+        container.record.request.remove
+            && match state.status {
+                ContainerStatus::Running => false,
+                ContainerStatus::Exited | ContainerStatus::Dead => true,
+                ContainerStatus::Created => state.finished_at.is_some(),
+            }
+    }
+
+    /// Removes the bundle and the control groups of an ended run.
+    pub(crate) fn remove_run(&self, record: &Record) -> Vec<CleanupFailure> {
+        let mut failures = self
+            .remove_cgroups(record)
+            .unwrap_or_else(|error| vec![error]);
+        let run = self.run_dir().map_err(CleanupFailure::from);
+        let removed = run.and_then(|run| Ok(run.remove_tree(record.id.as_str())?));
+        failures.extend(removed.err());
+        failures
+    }
+
+    /// Removes control groups that a killed monitor left, with everything in them.
+    fn remove_cgroups(&self, record: &Record) -> Result<Vec<CleanupFailure>, CleanupFailure> {
+        let parent = record.request.cgroup_parent.as_deref();
+        let Ok(path) = isolation::cgroup(parent, &record.id) else {
+            // No such container was ever started.
+            return Ok(Vec::new());
+        };
+        let left = cgroups::existing(&path)?;
+        if left.is_empty() {
+            return Ok(Vec::new());
+        }
+        let lines: Vec<Line> = left.into_iter().map(Line::Cgroup).collect();
+        let operation = self.store.ops().begin("remove control groups", &lines)?;
+        Ok(operation
+            .undo()
+            .into_iter()
+            .map(CleanupFailure::from)
+            .collect())
+    }
+
+    /// Removes a container that does not run, and everything that was made for it.
+    ///
+    /// Noted first, so that a kill in the middle leaves the rest to the next open.
+    pub(crate) fn remove_all(&self, container: &Container, volumes: bool) -> Vec<CleanupFailure> {
+        let record = &container.record;
+        let id = &record.id;
+        let mut lines = vec![
+            Line::RunDir(self.bundle(id)),
+            Line::Name {
+                name: record.name.clone(),
+                container: id.clone(),
+            },
+            Line::Container(id.clone()),
+            Line::Snapshot(id.into()),
+        ];
+        let anonymous = record.volumes.iter().filter(|v| volumes && v.anonymous);
+        lines.extend(anonymous.map(|volume| Line::Volume(volume.name.clone())));
+        let operation = match self.store.ops().begin("remove", &lines) {
+            Ok(operation) => operation,
+            Err(error) => return vec![error.into()],
+        };
+        let mut failures = self.remove_run(record);
+        if volumes {
+            let removed = volumes::remove_anonymous(&self.store, &record.volumes);
+            failures.extend(removed.err().map(CleanupFailure::from));
+        }
+        let snapshot = self.snapshotter().map_err(CleanupFailure::from);
+        let snapshot = snapshot.and_then(|snapshots| Ok(snapshots.remove(&id.into())?));
+        failures.extend(snapshot.err());
+        failures.extend(self.remove_name(container).err());
+        let containers = self
+            .store
+            .dir(Area::Containers)
+            .map_err(CleanupFailure::from);
+        let directory = containers.and_then(|dir| Ok(dir.remove_tree(id.as_str())?));
+        failures.extend(directory.err());
+        if failures.is_empty() {
+            failures.extend(operation.finish().err().map(CleanupFailure::from));
+        }
+        // Otherwise the operation is undone as it is dropped, which tries everything once more.
+        failures
+    }
+
+    fn remove_name(&self, container: &Container) -> Result<(), CleanupFailure> {
+        let record = &container.record;
+        if self.named(&record.name)?.as_ref() == Some(&record.id) {
+            match self.store.dir(Area::Names)?.unlink(record.name.as_str()) {
+                Err(error) if !error.is_not_found() => return Err(error.into()),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Takes the lock of a container; `None` if its directory was removed meanwhile.
+pub(crate) fn lock(container: &Container) -> Result<Option<Lock>, LockError> {
+    match Lock::exclusive(&container.dir, LOCK, Rank::Container) {
+        Err(LockError::Path(error)) if error.is_not_found() => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+/// Returns whether processes of a container live.
+pub(crate) fn is_alive(container: &Container) -> Result<bool, LivenessError> {
+    Ok(match liveness(&container.dir)? {
+        // A monitor that has recorded the end and is about to leave does nothing more to the
+        // container but run the cleanup that this may be.
+        Liveness::Exiting(_) | Liveness::Exited(_) | Liveness::Never | Liveness::Lost(_) => false,
+        Liveness::Starting | Liveness::Supervised { .. } | Liveness::Orphaned { .. } => true,
+    })
+}
+
+/// Turns the list into a result.
+pub(crate) fn finish(id: &ContainerId, failures: Vec<CleanupFailure>) -> Result<(), CleanupError> {
+    if failures.is_empty() {
+        Ok(())
+    } else {
+        Err(CleanupError::Parts {
+            id: id.clone(),
+            failures,
+        })
+    }
+}

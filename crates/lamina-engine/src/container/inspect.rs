@@ -1,0 +1,372 @@
+//! `inspect`: everything about a container, in Docker's shape.
+
+use std::path::PathBuf;
+
+use lamina_monitor::Time;
+use lamina_types::mount::MountKind;
+use lamina_types::{ContainerId, ErrorKind, Rootfs, Source};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::Engine;
+use crate::container::find::{Container, FindError};
+use crate::container::list::{ListError, labels, state_of};
+use crate::container::state::{ContainerState, ContainerStatus};
+use crate::process::{self, hostname, lexically};
+use crate::record::Record;
+use crate::request::{NamespaceMode, NetworkMode, SeccompMode};
+use crate::volumes;
+
+/// What Docker writes for "never".
+const NEVER: &str = "0001-01-01T00:00:00Z";
+
+/// Why a container cannot be inspected.
+#[derive(Debug, thiserror::Error)]
+pub enum InspectError {
+    /// There is no such container, or its record is damaged.
+    #[error(transparent)]
+    Find(#[from] FindError),
+    /// It cannot be said whether it runs.
+    #[error(transparent)]
+    State(#[from] ListError),
+}
+
+impl InspectError {
+    /// Returns the class of the error.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Find(error) => error.kind(),
+            Self::State(error) => error.kind(),
+        }
+    }
+}
+
+/// A container as `docker inspect` shows it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ContainerInspect {
+    /// The id.
+    pub id: ContainerId,
+    /// When it was made.
+    pub created: String,
+    /// The program.
+    pub path: String,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// What it is doing.
+    pub state: Value,
+    /// The image's id.
+    pub image: String,
+    /// The generated files.
+    pub resolv_conf_path: PathBuf,
+    /// See `resolv_conf_path`.
+    pub hostname_path: PathBuf,
+    /// See `resolv_conf_path`.
+    pub hosts_path: PathBuf,
+    /// Where its output is recorded.
+    pub log_path: PathBuf,
+    /// The name, with Docker's slash before it.
+    pub name: String,
+    /// How often it was restarted.
+    pub restart_count: u32,
+    /// How its root filesystem is put together.
+    pub driver: &'static str,
+    /// The platform's operating system.
+    pub platform: &'static str,
+    /// What it may use and see.
+    pub host_config: Value,
+    /// The layers' directories.
+    pub graph_driver: Value,
+    /// Binds, volumes and tmpfs mounts.
+    pub mounts: Vec<Value>,
+    /// The process, the environment, the labels.
+    pub config: Value,
+    /// The network.
+    pub network_settings: Value,
+}
+
+impl Engine {
+    /// Describes a container.
+    pub fn inspect(&self, id: &ContainerId) -> Result<ContainerInspect, InspectError> {
+        let container = self.load(id)?;
+        let state = state_of(&container)?;
+        let rootfs = self.existing_rootfs(id).ok();
+        Ok(self.described(&container, &state, rootfs.as_ref()))
+    }
+
+    fn described(
+        &self,
+        container: &Container,
+        state: &ContainerState,
+        rootfs: Option<&Rootfs>,
+    ) -> ContainerInspect {
+        let record = &container.record;
+        let plan = process::plan(&record.request, &record.image_config, &record.id);
+        let mut argv = plan
+            .as_ref()
+            .map_or_else(|_| Vec::new(), |plan| plan.argv.clone());
+        let dir = container.dir.path();
+        ContainerInspect {
+            id: record.id.clone(),
+            created: record.created.clone(),
+            path: argv.first().cloned().unwrap_or_default(),
+            args: argv.split_off(argv.len().min(1)),
+            state: state_value(state),
+            image: record.image.to_string(),
+            resolv_conf_path: dir.join("resolv.conf"),
+            hostname_path: dir.join("hostname"),
+            hosts_path: dir.join("hosts"),
+            log_path: dir.join("log/json.log"),
+            name: format!("/{}", record.name),
+            restart_count: 0,
+            driver: "overlay2",
+            platform: "linux",
+            host_config: host_config(record),
+            graph_driver: graph_driver(rootfs, state.pid),
+            mounts: self.mount_points(record),
+            config: config(record, plan.as_ref().ok()),
+            network_settings: network(record),
+        }
+    }
+
+    fn mount_points(&self, record: &Record) -> Vec<Value> {
+        let volumes = volumes::mounts(&self.store, &record.volumes);
+        let named = record.volumes.iter().zip(volumes).map(|(volume, mount)| {
+            json!({
+                "Type": "volume", "Name": volume.name, "Source": mount.data,
+                "Destination": mount.target, "Driver": "local", "Mode": "",
+                "RW": !mount.read_only, "Propagation": "",
+            })
+        });
+        let others = record.request.mounts.iter().filter_map(|mount| {
+            let target = lexically(&mount.target);
+            let read_only = mount.read_only || mount.recursive_read_only;
+            match &mount.kind {
+                MountKind::Bind {
+                    source,
+                    propagation,
+                    ..
+                } => Some(json!({
+                    "Type": "bind", "Source": source, "Destination": target, "Mode": "",
+                    "RW": !read_only, "Propagation": propagation,
+                })),
+                MountKind::Tmpfs { .. } => Some(json!({
+                    "Type": "tmpfs", "Source": "", "Destination": target, "Mode": "",
+                    "RW": !read_only, "Propagation": "",
+                })),
+                MountKind::Volume { .. } => None,
+            }
+        });
+        named.chain(others).collect()
+    }
+}
+
+fn state_value(state: &ContainerState) -> Value {
+    let time = |time: Option<Time>| time.map_or(NEVER.to_owned(), |time| time.to_string());
+    json!({
+        "Status": state.status.as_str(),
+        "Running": state.status == ContainerStatus::Running,
+        "Paused": false,
+        "Restarting": false,
+        "OOMKilled": state.oom_killed,
+        "Dead": state.status == ContainerStatus::Dead,
+        "Pid": state.pid,
+        "ExitCode": state.exit_code,
+        "Error": state.error,
+        "StartedAt": time(state.started_at),
+        "FinishedAt": time(state.finished_at),
+    })
+}
+
+fn namespace(mode: NamespaceMode) -> &'static str {
+    match mode {
+        NamespaceMode::Private => "private",
+        NamespaceMode::Host => "host",
+    }
+}
+
+fn network_name(mode: NetworkMode) -> &'static str {
+    match mode {
+        NetworkMode::None => "none",
+        NetworkMode::Host => "host",
+    }
+}
+
+fn host_config(record: &Record) -> Value {
+    let request = &record.request;
+    let isolation = &request.isolation;
+    let resources = &request.resources;
+    // Docker leaves the mode of these empty where it is the default.
+    let own = |mode| match mode {
+        NamespaceMode::Private => "",
+        NamespaceMode::Host => "host",
+    };
+    json!({
+        "Binds": binds(record),
+        "NetworkMode": network_name(isolation.network),
+        "AutoRemove": request.remove,
+        "CapAdd": none_if_empty(&isolation.cap_add),
+        "CapDrop": none_if_empty(&isolation.cap_drop),
+        "CgroupnsMode": namespace(isolation.cgroup),
+        "GroupAdd": none_if_empty(&request.process.group_add),
+        "IpcMode": namespace(isolation.ipc),
+        "PidMode": own(isolation.pid),
+        "UTSMode": own(isolation.uts),
+        "OomScoreAdj": request.process.oom_score_adj.unwrap_or(0),
+        "Privileged": isolation.privileged,
+        "ReadonlyRootfs": request.read_only,
+        "SecurityOpt": security_options(record),
+        "ShmSize": request.shm_size.unwrap_or(lamina_runtime::spec_default::SHM_SIZE),
+        "Sysctls": request.sysctls,
+        "Init": request.process.init,
+        "CgroupParent": request.cgroup_parent.as_deref().unwrap_or(""),
+        "CpuShares": resources.cpu_shares.unwrap_or(0),
+        "Memory": resources.memory.unwrap_or(0),
+        "MemorySwap": swap(record),
+        "MemoryReservation": resources.memory_reservation.unwrap_or(0),
+        "NanoCpus": resources.nano_cpus.unwrap_or(0),
+        "CpusetCpus": resources.cpuset_cpus.as_deref().unwrap_or(""),
+        "CpusetMems": resources.cpuset_mems.as_deref().unwrap_or(""),
+        "PidsLimit": resources.pids_limit,
+        "Devices": request.devices.iter().map(|device| json!({
+            "PathOnHost": device.host, "PathInContainer": device.container,
+            "CgroupPermissions": device.permissions,
+        })).collect::<Vec<_>>(),
+        "Ulimits": request.process.ulimits.iter().map(|limit| json!({
+            "Name": limit.name, "Soft": limit.soft, "Hard": limit.hard,
+        })).collect::<Vec<_>>(),
+        "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
+        "LogConfig": {"Type": "json-file", "Config": {}},
+    })
+}
+
+fn swap(record: &Record) -> i64 {
+    let resources = &record.request.resources;
+    let twice = resources
+        .memory
+        .and_then(|memory| i64::try_from(memory).ok())
+        .map_or(0, |memory| memory.saturating_mul(2));
+    resources.memory_swap.unwrap_or(twice)
+}
+
+fn none_if_empty(list: &[String]) -> Option<&[String]> {
+    Some(list).filter(|list| !list.is_empty())
+}
+
+fn binds(record: &Record) -> Option<Vec<String>> {
+    let binds: Vec<String> = record
+        .request
+        .mounts
+        .iter()
+        .filter_map(|mount| match &mount.kind {
+            MountKind::Bind { source, .. } => {
+                let read_only = if mount.read_only { ":ro" } else { "" };
+                let (source, target) = (source.display(), mount.target.display());
+                Some(format!("{source}:{target}{read_only}"))
+            }
+            _ => None,
+        })
+        .collect();
+    Some(binds).filter(|binds| !binds.is_empty())
+}
+
+fn security_options(record: &Record) -> Option<Vec<String>> {
+    let isolation = &record.request.isolation;
+    let mut options = Vec::new();
+    match &isolation.seccomp {
+        SeccompMode::Default => {}
+        SeccompMode::Unconfined => options.push("seccomp=unconfined".to_owned()),
+        SeccompMode::Profile(text) => options.push(format!("seccomp={text}")),
+    }
+    if isolation.no_new_privileges {
+        options.push("no-new-privileges".to_owned());
+    }
+    if isolation.systempaths_unconfined {
+        options.push("systempaths=unconfined".to_owned());
+    }
+    options.extend(isolation.label.iter().map(|label| format!("label={label}")));
+    Some(options).filter(|options| !options.is_empty())
+}
+
+/// Docker's four paths. The tree is mounted in the container's own namespace only, so the merged
+/// view is reached through the process.
+fn graph_driver(rootfs: Option<&Rootfs>, pid: u32) -> Value {
+    let merged = match pid {
+        0 => Value::Null,
+        pid => json!(format!("/proc/{pid}/root")),
+    };
+    let mut data = Map::new();
+    match rootfs {
+        Some(Rootfs::Overlay {
+            lowers,
+            upper,
+            work,
+            ..
+        }) => {
+            let lowers: Vec<String> = lowers
+                .iter()
+                .map(|lower| match lower {
+                    Source::Dir(path) | Source::Erofs { file: path } => path.display().to_string(),
+                })
+                .collect();
+            data.insert("LowerDir".to_owned(), json!(lowers.join(":")));
+            data.insert("UpperDir".to_owned(), json!(upper));
+            data.insert("WorkDir".to_owned(), json!(work));
+        }
+        Some(Rootfs::Dir(path)) => {
+            data.insert("RootDir".to_owned(), json!(path));
+        }
+        None => {}
+    }
+    data.insert("MergedDir".to_owned(), merged);
+    json!({"Name": "overlay2", "Data": data})
+}
+
+fn config(record: &Record, plan: Option<&process::ProcessPlan>) -> Value {
+    let request = &record.request;
+    let image = &record.image_config;
+    let process = &request.process;
+    let user = match &process.user {
+        Some(user) => user.to_string(),
+        None => image.user.clone(),
+    };
+    let cmd = if process.args.is_empty() && process.entrypoint.is_none() {
+        &image.cmd
+    } else {
+        &process.args
+    };
+    let entrypoint = process.entrypoint.as_ref().unwrap_or(&image.entrypoint);
+    json!({
+        "Hostname": match request.isolation.uts {
+            NamespaceMode::Private => hostname(request, &record.id),
+            NamespaceMode::Host => "",
+        },
+        "Domainname": "",
+        "User": user,
+        "AttachStdin": process.stdin,
+        "AttachStdout": true,
+        "AttachStderr": true,
+        "Tty": process.tty,
+        "OpenStdin": process.stdin,
+        "StdinOnce": process.stdin,
+        "Env": plan.map(|plan| &plan.env),
+        "Cmd": none_if_empty(cmd),
+        "Image": request.image.familiar(),
+        "Volumes": Some(&image.volumes).filter(|volumes| !volumes.is_empty()),
+        "WorkingDir": plan.map(|plan| plan.cwd.display().to_string()),
+        "Entrypoint": none_if_empty(entrypoint),
+        "Labels": labels(&request.labels, image),
+        "StopSignal": plan.map(|plan| plan.stop_signal.to_string()),
+    })
+}
+
+fn network(record: &Record) -> Value {
+    let mode = network_name(record.request.isolation.network);
+    json!({
+        "IPAddress": "",
+        "Gateway": "",
+        "MacAddress": "",
+        "Ports": {},
+        "Networks": {mode: {"IPAddress": "", "Gateway": "", "MacAddress": ""}},
+    })
+}

@@ -1,0 +1,86 @@
+//! `kill`: a signal to a container's first process.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use lamina_monitor::{Liveness, LivenessError, liveness};
+use lamina_types::{ContainerId, ErrorKind, Signal};
+use rustix::io::Errno;
+
+use crate::Engine;
+use crate::container::find::{Container, FindError};
+
+/// Why a container cannot be signalled.
+#[derive(Debug, thiserror::Error)]
+pub enum KillError {
+    /// There is no such container, or its record is damaged.
+    #[error(transparent)]
+    Find(#[from] FindError),
+    /// It cannot be said whether it runs.
+    #[error(transparent)]
+    Liveness(#[from] LivenessError),
+    /// It does not run.
+    #[error("container {0} is not running")]
+    NotRunning(ContainerId),
+    /// There is no such signal.
+    #[error("there is no signal {0}")]
+    Signal(u8),
+    /// The kernel refused.
+    #[error("signal container {id}")]
+    Send {
+        /// Which container.
+        id: ContainerId,
+        /// Why not.
+        source: Errno,
+    },
+}
+
+impl KillError {
+    /// Returns the class of the error.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Find(error) => error.kind(),
+            Self::Liveness(error) => error.kind(),
+            Self::NotRunning(_) => ErrorKind::FailedPrecondition,
+            Self::Signal(_) => ErrorKind::InvalidArgument,
+            Self::Send { source, .. } => ErrorKind::of_io(&(*source).into()),
+        }
+    }
+}
+
+impl Engine {
+    /// Sends a signal to the first process of a running container, by its pidfd: never to a
+    /// process that has taken its pid.
+    pub fn kill(&self, id: &ContainerId, signal: Signal) -> Result<(), KillError> {
+        let container = self.load(id)?;
+        let Some(pidfd) = init_of(&container)? else {
+            return Err(KillError::NotRunning(id.clone()));
+        };
+        send(&pidfd, id, signal)
+    }
+}
+
+/// Sends a signal; a process that has just ended is no error.
+pub(crate) fn send(pidfd: &OwnedFd, id: &ContainerId, signal: Signal) -> Result<(), KillError> {
+    let number = i32::from(signal.0);
+    let named = rustix::process::Signal::from_named_raw(number);
+    match lamina_sys::signals::pidfd_kill(pidfd.as_fd(), number) {
+        Ok(()) | Err(Errno::SRCH) => Ok(()),
+        Err(Errno::INVAL) if named.is_none() => Err(KillError::Signal(signal.0)),
+        Err(source) => Err(KillError::Send {
+            id: id.clone(),
+            source,
+        }),
+    }
+}
+
+/// Returns a descriptor of the first process, if it lives.
+pub(crate) fn init_of(container: &Container) -> Result<Option<OwnedFd>, LivenessError> {
+    Ok(match liveness(&container.dir)? {
+        Liveness::Supervised { pidfd, .. } | Liveness::Orphaned { pidfd, .. } => Some(pidfd),
+        Liveness::Never
+        | Liveness::Starting
+        | Liveness::Exiting(_)
+        | Liveness::Exited(_)
+        | Liveness::Lost(_) => None,
+    })
+}

@@ -1,0 +1,133 @@
+//! `ps`: a line for each container.
+
+use lamina_fs::PathError;
+use lamina_monitor::{LivenessError, Time};
+use lamina_types::oci::Config;
+use lamina_types::{ContainerId, ContainerName, ErrorKind, ImageId};
+use std::collections::BTreeMap;
+
+use crate::Engine;
+use crate::container::find::{Container, FindError};
+use crate::container::start;
+use crate::container::state::{ContainerState, ContainerStatus};
+use crate::record::Record;
+
+/// One line of `ps`.
+#[derive(Debug, Clone)]
+pub struct ContainerSummary {
+    /// The container's id.
+    pub id: ContainerId,
+    /// Its name.
+    pub name: ContainerName,
+    /// The image as it was asked for, in its familiar form.
+    pub image: String,
+    /// The image's id.
+    pub image_id: ImageId,
+    /// The program with its arguments.
+    pub command: Vec<String>,
+    /// When it was made, RFC 3339.
+    pub created: String,
+    /// What it is doing.
+    pub state: ContainerState,
+    /// The same in words, as Docker writes them.
+    pub status: String,
+    /// Its labels, the image's among them.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Why containers cannot be listed.
+#[derive(Debug, thiserror::Error)]
+pub enum ListError {
+    /// The directory cannot be read.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// A container's record cannot be read.
+    #[error(transparent)]
+    Find(#[from] FindError),
+    /// It cannot be said whether a container runs.
+    #[error("find out whether container {id} runs")]
+    State {
+        /// Which container.
+        id: ContainerId,
+        /// What failed.
+        source: LivenessError,
+    },
+}
+
+impl ListError {
+    /// Returns the class of the error.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Path(error) => error.kind(),
+            Self::Find(error) => error.kind(),
+            Self::State { source, .. } => source.kind(),
+        }
+    }
+}
+
+impl Engine {
+    /// Lists the running containers, or `all`, the newest first.
+    ///
+    /// What a killed process left of `--rm` containers is cleaned up on the way.
+    pub fn list(&self, all: bool) -> Result<Vec<ContainerSummary>, ListError> {
+        let now = Time::now();
+        let mut list = Vec::new();
+        for container in self.containers()? {
+            let state = state_of(&container)?;
+            if self.is_left_over(&container, &state) {
+                // Best effort: one that cannot be removed is listed.
+                if self.cleanup(&container.record.id).is_ok() {
+                    continue;
+                }
+            }
+            if all || state.status == ContainerStatus::Running {
+                list.push(summary(container.record, state, now));
+            }
+        }
+        list.sort_by(|a, b| b.created.cmp(&a.created));
+        Ok(list)
+    }
+
+    /// Opens every container that exists; one that goes away meanwhile is left out.
+    pub(crate) fn containers(&self) -> Result<Vec<Container>, ListError> {
+        let mut containers = Vec::new();
+        for id in self.container_ids()? {
+            match self.load(&id) {
+                Ok(container) => containers.push(container),
+                // Being made or being removed.
+                Err(FindError::NotFound(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(containers)
+    }
+}
+
+/// Returns what a container is doing.
+pub(crate) fn state_of(container: &Container) -> Result<ContainerState, ListError> {
+    container.state().map_err(|source| ListError::State {
+        id: container.record.id.clone(),
+        source,
+    })
+}
+
+fn summary(record: Record, state: ContainerState, now: Time) -> ContainerSummary {
+    ContainerSummary {
+        command: start::command(&record),
+        image: record.request.image.familiar(),
+        image_id: record.image,
+        labels: labels(&record.request.labels, &record.image_config),
+        id: record.id,
+        name: record.name,
+        created: record.created,
+        status: state.text(now),
+        state,
+    }
+}
+
+/// Returns the image's labels with the request's over them.
+pub(crate) fn labels(asked: &BTreeMap<String, String>, image: &Config) -> BTreeMap<String, String> {
+    let mut labels = image.labels.clone();
+    labels.extend(asked.clone());
+    labels
+}

@@ -1,0 +1,71 @@
+//! `logs`: what a container has written.
+
+use lamina_fs::PathError;
+use lamina_monitor::log::{LogError, ReadOptions, Reader, read};
+use lamina_monitor::{Time, liveness};
+use lamina_types::{ContainerId, ErrorKind};
+
+use crate::Engine;
+use crate::container::find::FindError;
+
+/// What to read of a log.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LogsOptions {
+    /// Only so many lines from the end.
+    pub tail: Option<u64>,
+    /// Nothing older.
+    pub since: Option<Time>,
+    /// Nothing younger.
+    pub until: Option<Time>,
+    /// Wait for more as long as the container runs.
+    pub follow: bool,
+}
+
+/// Why a log cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum LogsError {
+    /// There is no such container, or its record is damaged.
+    #[error(transparent)]
+    Find(#[from] FindError),
+    /// The log is damaged or cannot be opened.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// A directory cannot be opened.
+    #[error(transparent)]
+    Path(#[from] PathError),
+}
+
+impl LogsError {
+    /// Returns the class of the error.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Find(error) => error.kind(),
+            Self::Log(error) => error.kind(),
+            Self::Path(error) => error.kind(),
+        }
+    }
+}
+
+impl Engine {
+    /// Reads the log of a container, running or not; never slows the container down.
+    pub fn logs(
+        &self,
+        id: &ContainerId,
+        options: LogsOptions,
+    ) -> Result<Reader<'static>, LogsError> {
+        let container = self.load(id)?;
+        let mut read_options = ReadOptions {
+            tail: options.tail,
+            since: options.since,
+            until: options.until,
+            follow: None,
+        };
+        if options.follow {
+            let dir = container.dir.try_clone()?;
+            // What cannot be asked is not waited for.
+            let alive = move || liveness(&dir).is_ok_and(|liveness| liveness.is_alive());
+            read_options.follow = Some(Box::new(alive));
+        }
+        Ok(read(&container.dir, read_options)?)
+    }
+}

@@ -1,0 +1,22 @@
+//! What can be done with a container: one verb a file.
+//!
+//! ```text
+//! create ─► record.json, names/, snap/, volumes/      start ─► bundle in $RUN, monitor, init
+//! run = create, start, relay, cleanup                 remove = everything that create made
+//! ```
+//! Every verb that makes something begins an operation first and names what it will make; an
+//! operation that is dropped, or whose process is killed, is undone from those lines.
+
+pub(crate) mod cleanup;
+pub(crate) mod create;
+pub(crate) mod diff;
+pub(crate) mod find;
+pub(crate) mod inspect;
+pub(crate) mod kill;
+pub(crate) mod list;
+pub(crate) mod logs;
+pub(crate) mod remove;
+pub(crate) mod run;
+pub(crate) mod start;
+pub(crate) mod state;
+pub(crate) mod stop;

@@ -1,0 +1,128 @@
+//! `run`: create and start as one operation, and the end of a foreground run.
+
+use lamina_image::Progress;
+use lamina_monitor::{ExitRecord, ForegroundStdio, Relayed, SessionError};
+use lamina_types::explain::Explainer;
+use lamina_types::{ContainerId, ErrorKind};
+
+use crate::Engine;
+use crate::container::cleanup::CleanupError;
+use crate::container::create::{CreateError, Made};
+use crate::container::find::Container;
+use crate::container::start::{Running, StartError, StartOptions};
+use crate::request::CreateRequest;
+
+/// Why a run came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The container could not be made.
+    #[error(transparent)]
+    Create(#[from] CreateError),
+    /// It was made but could not be started.
+    #[error(transparent)]
+    Start(#[from] StartError),
+}
+
+impl RunError {
+    /// Returns the class of the error.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Create(error) => error.kind(),
+            Self::Start(error) => error.kind(),
+        }
+    }
+
+    /// Returns the exit code of the command: 126 or 127 where the program is to blame, else 125.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Create(_) => 125,
+            Self::Start(error) => error.exit_code(),
+        }
+    }
+}
+
+/// How a foreground run ended.
+#[derive(Debug)]
+pub enum Finished {
+    /// The program ended, and what its run left is removed, or the reason why not is told.
+    Exit {
+        /// Its code, signal and times.
+        exit: ExitRecord,
+        /// What could not be removed; the next command tries again.
+        cleanup: Option<CleanupError>,
+    },
+    /// The user detached: the container goes on.
+    Detached,
+}
+
+impl Engine {
+    /// Makes and starts a container under one operation.
+    ///
+    /// Killed before the program is executed, nothing is left but, without `--rm`, the container
+    /// as it was created; killed later, the container goes on under its monitor.
+    pub fn run(
+        &self,
+        request: CreateRequest,
+        options: &StartOptions,
+        progress: &dyn Progress,
+        explain: &mut Explainer,
+    ) -> Result<Running, RunError> {
+        let Made {
+            operation,
+            record,
+            dir,
+            rootfs,
+        } = self.make(request, progress, explain)?;
+        let container = Container { dir, record };
+        let id = container.record.id.clone();
+        match self.launch(&container, &rootfs, &operation, options, explain) {
+            Ok(session) => {
+                operation.finish().map_err(StartError::from)?;
+                Ok(Running { id, session })
+            }
+            Err(error) if container.record.request.remove => {
+                // What is left of the container is named in the operation.
+                drop(self.remove_run(&container.record));
+                drop(operation.undo());
+                Err(error.into())
+            }
+            Err(error) => {
+                // As in Docker the container stays, for a look at it or another start.
+                drop(self.remove_run(&container.record));
+                operation.finish().map_err(StartError::from)?;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Relays until the container ends or the user detaches, then cleans up after the run.
+    ///
+    /// After an error the container may still run; its monitor cleans up after the end.
+    pub fn foreground(
+        &self,
+        running: Running,
+        stdio: &ForegroundStdio<'_>,
+        explain: &mut Explainer,
+    ) -> Result<Finished, SessionError> {
+        let Running { id, mut session } = running;
+        match session.relay(stdio)? {
+            Relayed::Detached => Ok(Finished::Detached),
+            Relayed::Exit(exit) => {
+                let cleanup = self.after_exit(&id, explain);
+                Ok(Finished::Exit { exit, cleanup })
+            }
+        }
+    }
+
+    fn after_exit(&self, id: &ContainerId, explain: &mut Explainer) -> Option<CleanupError> {
+        explain
+            .step(
+                "clean up",
+                "the control groups and the bundle go, and with --rm the container and its \
+                 writable layer; nothing was mounted on the host, so nothing is unmounted",
+                || format!("rm -rf {}", self.bundle(id).display()),
+                || self.cleanup(id),
+            )
+            .err()
+    }
+}

@@ -1,0 +1,341 @@
+//! `start`: a container's record becomes a bundle, a monitor and a process.
+//!
+//! The specification is built anew from the record every time, so a start after a reboot, on
+//! another kernel or after an update of this program is no special case.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use lamina_fs::{At, Dir, Durability, LockError, PathError};
+use lamina_monitor::{
+    LivenessError, MONITOR_JSON, MonitorConfig, Session, SessionError, SpawnError,
+};
+use lamina_store::{Line, OpError, Operation};
+use lamina_types::explain::Explainer;
+use lamina_types::mount::{MountKind, Relabel};
+use lamina_types::{ContainerId, ErrorKind, Rootfs};
+use oci_spec::runtime::Spec;
+use rustix::io::Errno;
+
+use crate::container::cleanup::{self, CleanupError};
+use crate::container::find::{Container, FindError};
+use crate::devices::{self, DeviceError};
+use crate::files::EtcFiles;
+use crate::process::{self, ProcessError, ProcessPlan};
+use crate::record::Record;
+use crate::rootfs::RootfsError;
+use crate::selinux::{self, LabelError, Labels};
+use crate::spec::{self, SpecError};
+use crate::users::{self, UserError};
+use crate::{Engine, accounts, host, volumes};
+
+/// How a container is started.
+#[derive(Debug, Default)]
+pub struct StartOptions {
+    /// The pipe that the monitor and init write their steps to (`--explain`).
+    pub explain_pipe: Option<OwnedFd>,
+}
+
+/// Why a container cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// There is no such container, or its record is damaged.
+    #[error(transparent)]
+    Find(#[from] FindError),
+    /// Somebody else holds the container for too long.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// It cannot be said whether it runs.
+    #[error(transparent)]
+    Liveness(#[from] LivenessError),
+    /// It runs already.
+    #[error("container {0} is already running")]
+    Running(ContainerId),
+    /// What a former run left is in the way.
+    #[error(transparent)]
+    Cleanup(#[from] CleanupError),
+    /// Image and request do not make a process.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// The user is not known in the image.
+    #[error(transparent)]
+    User(#[from] UserError),
+    /// A device cannot be given.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// A label cannot be set.
+    #[error(transparent)]
+    Label(#[from] LabelError),
+    /// The request breaks a rule.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// A file of the host's that is to be mounted does not exist any more.
+    #[error("bind source path does not exist: {path}", path = .0.display())]
+    BindSource(PathBuf),
+    /// The root filesystem is not there.
+    #[error(transparent)]
+    Rootfs(#[from] RootfsError),
+    /// The operation cannot be noted.
+    #[error("note the operation")]
+    Op(#[from] OpError),
+    /// A file cannot be read or written.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// The monitor cannot be executed.
+    #[error(transparent)]
+    Spawn(#[from] SpawnError),
+    /// The container could not be made or its program not executed.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+}
+
+impl StartError {
+    /// Returns the class of the error.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Find(error) => error.kind(),
+            Self::Lock(error) => error.kind(),
+            Self::Liveness(error) => error.kind(),
+            Self::Running(_) => ErrorKind::FailedPrecondition,
+            Self::Cleanup(error) => error.kind(),
+            Self::Process(error) => error.kind(),
+            Self::User(error) => error.kind(),
+            Self::Device(error) => error.kind(),
+            Self::Label(error) => error.kind(),
+            Self::Spec(error) => error.kind(),
+            Self::BindSource(_) => ErrorKind::InvalidArgument,
+            Self::Rootfs(error) => error.kind(),
+            Self::Op(error) => error.kind(),
+            Self::Path(error) => error.kind(),
+            Self::Spawn(error) => error.kind(),
+            Self::Session(error) => error.kind(),
+        }
+    }
+
+    /// Returns the exit code of the command: 126 or 127 where the program is to blame, else 125.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Session(SessionError::Failed(failure)) => failure.code,
+            _ => 125,
+        }
+    }
+}
+
+/// A container whose program is being executed, and the conversation with its monitor.
+///
+/// Dropped without [`detach`](Self::detach), it leaves the container to its monitor all the same,
+/// which then cleans up after the end.
+#[derive(Debug)]
+pub struct Running {
+    /// The container.
+    pub id: ContainerId,
+    /// The conversation: relay, wait, signal.
+    pub session: Session,
+}
+
+impl Engine {
+    /// Starts a container that exists and does not run.
+    pub fn start(
+        &self,
+        id: &ContainerId,
+        options: &StartOptions,
+        explain: &mut Explainer,
+    ) -> Result<Running, StartError> {
+        let container = self.load(id)?;
+        let _lock = cleanup::lock(&container)?;
+        // Whoever had the lock before may have removed or started it.
+        let container = self.load(id)?;
+        if cleanup::is_alive(&container)? {
+            return Err(StartError::Running(id.clone()));
+        }
+        cleanup::finish(id, self.remove_run(&container.record))?;
+        let rootfs = self.existing_rootfs(id)?;
+        let operation = self.store.ops().begin("start", &[])?;
+        let session = self.launch(&container, &rootfs, &operation, options, explain)?;
+        operation.finish()?;
+        Ok(Running {
+            id: id.clone(),
+            session,
+        })
+    }
+
+    /// Builds the bundle, and has a monitor make and start the container.
+    ///
+    /// The operation names everything that is made; the caller finishes it, or drops it to undo.
+    pub(crate) fn launch(
+        &self,
+        container: &Container,
+        rootfs: &Rootfs,
+        operation: &Operation,
+        options: &StartOptions,
+        explain: &mut Explainer,
+    ) -> Result<Session, StartError> {
+        let record = &container.record;
+        let spec = explain.step(
+            "plan the container",
+            "the record and the image become one document: namespaces, mounts, user, capabilities, \
+             limits (the OCI runtime specification)",
+            || {
+                format!(
+                    "cat {}",
+                    self.bundle(&record.id).join("config.json").display()
+                )
+            },
+            || self.plan(container, rootfs),
+        )?;
+        let bundle = self.bundle(&record.id);
+        operation.lease(&[Line::RunDir(bundle.clone())])?;
+        self.write_bundle(container, &spec, rootfs, explain)?;
+        let mut session = lamina_monitor::spawn(
+            &bundle,
+            &self.config.binary,
+            explain,
+            options.explain_pipe.as_ref().map(std::os::fd::AsFd::as_fd),
+        )?;
+        let created = explain.step(
+            "wait for the container's first process",
+            "it has its namespaces and its root filesystem, and waits to be told to execute the \
+             program; a network would be attached now",
+            String::new,
+            || session.created().map(|created| created.state.init.clone()),
+        )?;
+        if let Ok(pid) = i32::try_from(created.pid) {
+            operation.lease(&[Line::Process {
+                pid,
+                start_time: created.start_time,
+                boot_id: created.boot_id,
+            }])?;
+        }
+        explain.step(
+            "start the program",
+            "the first process drops what it no longer needs and becomes the program",
+            || format!("echo > {}/start", bundle.display()),
+            || session.start(),
+        )?;
+        Ok(session)
+    }
+
+    /// Looks up everything the specification needs, and builds it.
+    fn plan(&self, container: &Container, rootfs: &Rootfs) -> Result<Spec, StartError> {
+        let record = &container.record;
+        let request = &record.request;
+        let process = process::plan(request, &record.image_config, &record.id)?;
+        let accounts = accounts::read(rootfs)?;
+        let user = users::resolve(process.user.as_ref(), &process.group_add, &accounts)?;
+        let isolation = &request.isolation;
+        let devices = devices::granted(&request.devices, isolation.privileged)?;
+        let labels = labels(record)?;
+        prepare_sources(record, labels.as_ref())?;
+        Ok(spec::build(&spec::Input {
+            record,
+            process: &process,
+            user: &user,
+            volumes: &volumes::mounts(&self.store, &record.volumes),
+            etc: &EtcFiles::in_dir(container.dir.path()),
+            devices: &devices,
+            capabilities: &host::capabilities(isolation),
+            cpus: host::cpus(),
+            labels: labels.as_ref(),
+        })?)
+    }
+
+    fn write_bundle(
+        &self,
+        container: &Container,
+        spec: &Spec,
+        rootfs: &Rootfs,
+        explain: &mut Explainer,
+    ) -> Result<(), StartError> {
+        let record = &container.record;
+        let monitor = self.monitor_config(container);
+        let run = self.run_dir()?;
+        explain.step(
+            "write the bundle",
+            "the monitor gets everything it needs as files, and would get the same from any engine",
+            || format!("mkdir {}", self.bundle(&record.id).display()),
+            || {
+                let bundle = run.mkdir(record.id.as_str(), 0o700)?;
+                write_json(&bundle, "config.json", spec)?;
+                write_json(&bundle, "rootfs.json", rootfs)?;
+                write_json(&bundle, MONITOR_JSON, &monitor)
+            },
+        )?;
+        Ok(())
+    }
+
+    fn monitor_config(&self, container: &Container) -> MonitorConfig {
+        let record = &container.record;
+        let process = &record.request.process;
+        MonitorConfig {
+            version: MonitorConfig::VERSION,
+            id: record.id.clone(),
+            state_dir: container.dir.path().to_owned(),
+            tty: process.tty,
+            stdin_open: process.stdin,
+            stdin_once: process.stdin,
+            log: self.config.log.clone(),
+            cleanup_argv: self.cleanup_argv(&record.id),
+            init_reaper: process.init,
+            remove: record.request.remove,
+        }
+    }
+}
+
+fn write_json(dir: &Dir, name: &str, value: &impl serde::Serialize) -> Result<(), PathError> {
+    let bytes = serde_json::to_vec(value)
+        .map_err(std::io::Error::from)
+        .at("serialise", dir.path().join(name))?;
+    // A reboot ends the run, so nothing has to survive one.
+    dir.create_exclusive(name, &bytes, 0o600, Durability::Volatile)
+}
+
+/// Returns the labels of a container, where SELinux is enabled.
+fn labels(record: &Record) -> Result<Option<Labels>, LabelError> {
+    if !host::selinux_enabled() {
+        return Ok(None);
+    }
+    let isolation = &record.request.isolation;
+    selinux::labels(&record.id, &isolation.label, isolation.privileged)
+}
+
+/// Checks that bind sources are still there, and relabels those that ask for it.
+fn prepare_sources(record: &Record, labels: Option<&Labels>) -> Result<(), StartError> {
+    for mount in &record.request.mounts {
+        let MountKind::Bind {
+            source, relabel, ..
+        } = &mount.kind
+        else {
+            continue;
+        };
+        match rustix::fs::stat(source) {
+            Ok(_) => {}
+            Err(Errno::NOENT | Errno::NOTDIR) => {
+                return Err(StartError::BindSource(source.clone()));
+            }
+            Err(error) => return Err(error).at("stat", source)?,
+        }
+        if *relabel != Relabel::None && labels.is_some() {
+            relabel_source(source, *relabel, labels)?;
+        }
+    }
+    Ok(())
+}
+
+fn relabel_source(
+    source: &Path,
+    relabel: Relabel,
+    labels: Option<&Labels>,
+) -> Result<(), StartError> {
+    let resolved = source.canonicalize().at("resolve", source)?;
+    if let Some(label) = selinux::plan(&resolved, relabel, labels)? {
+        selinux::apply(&resolved, &label)?;
+    }
+    Ok(())
+}
+
+/// Returns the program as `ps` shows it.
+pub(crate) fn command(record: &Record) -> Vec<String> {
+    let plan = process::plan(&record.request, &record.image_config, &record.id);
+    plan.map(|ProcessPlan { argv, .. }| argv)
+        .unwrap_or_default()
+}

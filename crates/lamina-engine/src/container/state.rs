@@ -1,0 +1,208 @@
+//! What a container is doing, in the words people know.
+
+use std::time::Duration;
+
+use lamina_monitor::{ExitRecord, Liveness, LivenessError, Status, Time, liveness, read_exit};
+use serde::Serialize;
+
+use crate::container::find::Container;
+
+/// A container's state, as `ps` and `inspect` tell it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ContainerState {
+    /// The word for it.
+    pub status: ContainerStatus,
+    /// Init's pid in the host's pid namespace; 0 where there is none.
+    pub pid: u32,
+    /// The exit code of the last run; 0 before the first end, and after an end nobody saw.
+    pub exit_code: u8,
+    /// Whether the last run was ended by the kernel's out-of-memory killer.
+    pub oom_killed: bool,
+    /// Why the last start failed, or what else a person should know.
+    pub error: String,
+    /// When the program was started.
+    pub started_at: Option<Time>,
+    /// When its end was seen.
+    pub finished_at: Option<Time>,
+}
+
+/// Docker's words for the states of a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ContainerStatus {
+    /// It was never started.
+    Created,
+    /// Its program runs.
+    Running,
+    /// Its program has ended.
+    Exited,
+    /// It ended while nobody watched: how is not known.
+    Dead,
+}
+
+impl ContainerStatus {
+    /// Returns the word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Exited => "exited",
+            Self::Dead => "dead",
+        }
+    }
+}
+
+impl ContainerState {
+    const NEW: Self = Self {
+        status: ContainerStatus::Created,
+        pid: 0,
+        exit_code: 0,
+        oom_killed: false,
+        error: String::new(),
+        started_at: None,
+        finished_at: None,
+    };
+
+    /// Returns the column of `ps`: `Up 3 seconds`, `Exited (0) 2 minutes ago`, `Created`.
+    pub fn text(&self, now: Time) -> String {
+        let ago = |since: Option<Time>| {
+            let since = since.unwrap_or(now).timestamp();
+            let span = now.timestamp().duration_since(since);
+            human(Duration::try_from(span).unwrap_or_default())
+        };
+        match self.status {
+            ContainerStatus::Created => "Created".to_owned(),
+            ContainerStatus::Running => format!("Up {}", ago(self.started_at)),
+            ContainerStatus::Exited => {
+                format!("Exited ({}) {} ago", self.exit_code, ago(self.finished_at))
+            }
+            ContainerStatus::Dead => "Dead".to_owned(),
+        }
+    }
+}
+
+impl Container {
+    /// Asks locks, records and the kernel, in that order.
+    pub(crate) fn state(&self) -> Result<ContainerState, LivenessError> {
+        Ok(match liveness(&self.dir)? {
+            Liveness::Never => self.ended_before(),
+            Liveness::Starting => ContainerState::NEW,
+            Liveness::Supervised { state, .. }
+            | Liveness::Orphaned { state, .. }
+            | Liveness::Exiting(state) => {
+                let running = state.status != Status::Created;
+                ContainerState {
+                    status: if running {
+                        ContainerStatus::Running
+                    } else {
+                        ContainerStatus::Created
+                    },
+                    pid: state.init.pid,
+                    started_at: state.started_at,
+                    ..ContainerState::NEW
+                }
+            }
+            Liveness::Exited(exit) => exited(exit),
+            Liveness::Lost(state) => ContainerState {
+                status: ContainerStatus::Dead,
+                started_at: state.started_at,
+                error: "the exit status is not known: its monitor was killed first".to_owned(),
+                ..ContainerState::NEW
+            },
+        })
+    }
+
+    /// A start that failed before init existed leaves only a record of its end.
+    fn ended_before(&self) -> ContainerState {
+        match read_exit(&self.dir) {
+            Ok(Some(exit)) => exited(exit),
+            _ => ContainerState::NEW,
+        }
+    }
+}
+
+fn exited(exit: ExitRecord) -> ContainerState {
+    // A program that never ran leaves the container as it was made, with the code of the failure.
+    let status = match exit.started_at {
+        Some(_) => ContainerStatus::Exited,
+        None => ContainerStatus::Created,
+    };
+    ContainerState {
+        status,
+        pid: 0,
+        exit_code: exit.code,
+        oom_killed: exit.oom_killed,
+        error: exit.error.unwrap_or_default(),
+        started_at: exit.started_at,
+        finished_at: Some(exit.finished_at),
+    }
+}
+
+/// Returns a duration in Docker's words (docker/go-units, `HumanDuration`).
+pub fn human(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let minutes = seconds / 60;
+    // go-units rounds hours to the nearest.
+    let hours = (seconds + 1800) / 3600;
+    match () {
+        () if seconds < 1 => "Less than a second".to_owned(),
+        () if seconds == 1 => "1 second".to_owned(),
+        () if seconds < 60 => format!("{seconds} seconds"),
+        () if minutes == 1 => "About a minute".to_owned(),
+        () if minutes < 60 => format!("{minutes} minutes"),
+        () if hours == 1 => "About an hour".to_owned(),
+        () if hours < 48 => format!("{hours} hours"),
+        () if hours < 24 * 7 * 2 => format!("{} days", hours / 24),
+        () if hours < 24 * 30 * 2 => format!("{} weeks", hours / 24 / 7),
+        () if hours < 24 * 365 * 2 => format!("{} months", hours / 24 / 30),
+        () => format!("{} years", hours / 24 / 365),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_dockers_words() {
+        const MINUTE: u64 = 60;
+        const HOUR: u64 = 60 * MINUTE;
+        const DAY: u64 = 24 * HOUR;
+        for (seconds, text) in [
+            (0, "Less than a second"),
+            (1, "1 second"),
+            (59, "59 seconds"),
+            (MINUTE, "About a minute"),
+            (2 * MINUTE, "2 minutes"),
+            (HOUR - 1, "59 minutes"),
+            (HOUR, "About an hour"),
+            (HOUR + 1799, "About an hour"),
+            (HOUR + 1800, "2 hours"),
+            (47 * HOUR, "47 hours"),
+            (2 * DAY, "2 days"),
+            (14 * DAY, "2 weeks"),
+            (60 * DAY, "2 months"),
+            (3 * 365 * DAY, "3 years"),
+        ] {
+            assert_eq!(human(Duration::from_secs(seconds)), text);
+        }
+    }
+
+    #[test]
+    fn the_status_column_is_dockers() {
+        let time = |text: &str| Some(text.parse::<Time>().unwrap());
+        let now = "2026-01-01T00:10:00Z".parse().unwrap();
+        let mut state = ContainerState::NEW;
+        assert_eq!(state.text(now), "Created");
+        state.status = ContainerStatus::Running;
+        state.started_at = time("2026-01-01T00:09:57Z");
+        assert_eq!(state.text(now), "Up 3 seconds");
+        // A clock that was set back is no reason to fail.
+        state.started_at = time("2026-01-01T00:11:00Z");
+        assert_eq!(state.text(now), "Up Less than a second");
+        state.status = ContainerStatus::Exited;
+        state.exit_code = 137;
+        state.finished_at = time("2026-01-01T00:08:00Z");
+        assert_eq!(state.text(now), "Exited (137) 2 minutes ago");
+    }
+}

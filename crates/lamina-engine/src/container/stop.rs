@@ -1,0 +1,113 @@
+//! `stop`: the stop signal, then time, then SIGKILL.
+
+use std::os::fd::OwnedFd;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use lamina_monitor::{Liveness, liveness};
+use lamina_types::{ContainerId, ErrorKind, Signal};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use crate::Engine;
+use crate::container::find::Container;
+use crate::container::kill::{self, KillError};
+use crate::process;
+
+/// SIGKILL.
+const KILL: Signal = Signal(9);
+/// Docker's time between the stop signal and SIGKILL.
+pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a killed process may take to be gone, and its monitor to record it.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Why a container cannot be stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum StopError {
+    /// It cannot be signalled.
+    #[error(transparent)]
+    Kill(#[from] KillError),
+    /// It did not end, though it was killed: a process that the kernel keeps (D state).
+    #[error("container {0} does not end, though it was killed")]
+    Stuck(ContainerId),
+}
+
+impl StopError {
+    /// Returns the class of the error.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Kill(error) => error.kind(),
+            Self::Stuck(_) => ErrorKind::Timeout,
+        }
+    }
+}
+
+impl Engine {
+    /// Stops a container: its stop signal, then SIGKILL after `timeout` (`None` waits for ever).
+    ///
+    /// Idempotent: a container that does not run is stopped. Returns in bounded time.
+    pub fn stop(&self, id: &ContainerId, timeout: Option<Duration>) -> Result<(), StopError> {
+        let container = self.load(id).map_err(KillError::from)?;
+        let record = &container.record;
+        let Some(pidfd) = kill::init_of(&container).map_err(KillError::from)? else {
+            return Ok(());
+        };
+        let plan = process::plan(&record.request, &record.image_config, &record.id);
+        kill::send(&pidfd, id, plan.map_or(Signal(15), |plan| plan.stop_signal))?;
+        if ended_within(&pidfd, timeout) {
+            return settle(&container);
+        }
+        end(&container, &pidfd)
+    }
+
+    /// Kills a container if it runs and waits until its end is recorded.
+    pub(crate) fn kill_and_wait(&self, container: &Container) -> Result<(), StopError> {
+        match kill::init_of(container).map_err(KillError::from)? {
+            Some(pidfd) => end(container, &pidfd),
+            None => settle(container),
+        }
+    }
+}
+
+fn end(container: &Container, pidfd: &OwnedFd) -> Result<(), StopError> {
+    let id = &container.record.id;
+    kill::send(pidfd, id, KILL)?;
+    if ended_within(pidfd, Some(PATIENCE)) {
+        settle(container)
+    } else {
+        Err(StopError::Stuck(id.clone()))
+    }
+}
+
+/// Waits for the end of a process; a pidfd is readable from then on.
+fn ended_within(pidfd: &OwnedFd, timeout: Option<Duration>) -> bool {
+    let end = timeout.map(|timeout| Instant::now() + timeout);
+    loop {
+        let left = end.map(|end| {
+            let left = end.saturating_duration_since(Instant::now());
+            Timespec::try_from(left).unwrap_or(Timespec {
+                tv_sec: i64::MAX,
+                tv_nsec: 0,
+            })
+        });
+        let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
+        match poll(&mut fds, left.as_ref()) {
+            Err(Errno::INTR) => {}
+            Ok(ready) => return ready > 0,
+            Err(_) => return false,
+        }
+    }
+}
+
+/// Waits until the monitor has recorded the end and let go.
+fn settle(container: &Container) -> Result<(), StopError> {
+    let start = Instant::now();
+    loop {
+        match liveness(&container.dir).map_err(KillError::from)? {
+            Liveness::Exited(_) | Liveness::Lost(_) | Liveness::Never => return Ok(()),
+            // Orphaned or supervised: pid 1 is gone but not yet reaped.
+            _ if start.elapsed() < PATIENCE => thread::sleep(Duration::from_millis(1)),
+            _ => return Err(StopError::Stuck(container.record.id.clone())),
+        }
+    }
+}

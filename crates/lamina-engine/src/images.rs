@@ -1,0 +1,62 @@
+//! Images as containers see them: which one a request means, and which ones are in use.
+
+use lamina_image::{EnsureError, Image, Images, Policy, Progress, UsedBy, Wanted};
+use lamina_types::ImageId;
+
+use crate::Engine;
+use crate::container::list::{ListError, state_of};
+use crate::container::state::ContainerStatus;
+use crate::request::{CreateRequest, PullPolicy};
+
+impl Engine {
+    /// Returns the image of a request, complete: found here, made of the host's programs, pulled.
+    pub(crate) fn image(
+        &self,
+        request: &CreateRequest,
+        progress: &dyn Progress,
+    ) -> Result<Image, EnsureError> {
+        let wanted = Wanted {
+            reference: &request.image,
+            policy: match request.pull {
+                PullPolicy::Always => Policy::Always,
+                PullPolicy::Missing => Policy::Missing,
+                PullPolicy::Never => Policy::Never,
+            },
+            platform: request.platform.as_ref(),
+            host: &self.config.host,
+            client: &*self.client,
+            progress,
+        };
+        // What looks like a name may be the beginning of an image's id, as in Docker.
+        let text = request.image.familiar_repository();
+        let could_be_id = request.pull != PullPolicy::Always && is_id_prefix(&text);
+        if could_be_id && let Ok(image) = self.images().find(&text) {
+            return Ok(image);
+        }
+        self.images().ensure(&wanted)
+    }
+
+    /// Returns the images of the store.
+    pub fn images(&self) -> Images<'_> {
+        Images::new(&self.store)
+    }
+
+    /// Returns the containers that were made from an image: what guards it against removal.
+    pub fn image_users(&self, image: &ImageId) -> Result<Vec<UsedBy>, ListError> {
+        let mut users = Vec::new();
+        for container in self.containers()? {
+            if container.record.image == *image {
+                users.push(UsedBy {
+                    running: state_of(&container)?.status == ContainerStatus::Running,
+                    container: container.record.id.short().to_owned(),
+                });
+            }
+        }
+        Ok(users)
+    }
+}
+
+/// Returns whether a text could be the beginning of an image's id; Docker takes four digits.
+fn is_id_prefix(text: &str) -> bool {
+    (4..=64).contains(&text.len()) && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}

@@ -1,0 +1,70 @@
+//! Root filesystems as the engine meets them: found through the snapshotter, looked into unmounted.
+
+use lamina_fs::{PathError, Root};
+use lamina_snapshot::{MountError, PrepareError, ProbeError, mount_detached};
+use lamina_types::{ErrorKind, Rootfs, Source};
+
+/// Why a root filesystem cannot be had or looked into.
+#[derive(Debug, thiserror::Error)]
+pub enum RootfsError {
+    /// No storage mode works here.
+    #[error("find a storage mode")]
+    Probe(#[from] ProbeError),
+    /// It cannot be made or found.
+    #[error("prepare the root filesystem")]
+    Prepare(#[from] PrepareError),
+    /// It cannot be mounted to be looked into.
+    #[error("look into the root filesystem")]
+    Mount(#[from] MountError),
+    /// A file in it cannot be read.
+    #[error("look into the root filesystem")]
+    Path(#[from] PathError),
+}
+
+impl RootfsError {
+    /// Returns the class of the error.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Probe(error) => error.kind(),
+            Self::Prepare(error) => error.kind(),
+            Self::Mount(error) => error.kind(),
+            Self::Path(error) => error.kind(),
+        }
+    }
+}
+
+/// Opens the merged tree of a root filesystem that no container has mounted, to be read only.
+///
+/// A detached mount, which no mount table shows and which goes with its descriptor. What a
+/// container has written is one more lower: its upper is never mounted writable here.
+pub(crate) fn open(rootfs: &Rootfs) -> Result<Root, RootfsError> {
+    let readable = match rootfs {
+        Rootfs::Dir(path) => Rootfs::Dir(path.clone()),
+        Rootfs::Overlay {
+            lowers,
+            data,
+            upper,
+            options,
+            ..
+        } => {
+            let upper = upper.iter().map(|upper| Source::Dir(upper.clone()));
+            let lowers: Vec<Source> = upper.chain(lowers.iter().cloned()).collect();
+            // An overlay without an upper wants two lowers; one tree is its own merge.
+            match lowers.as_slice() {
+                [Source::Dir(only)] => Rootfs::Dir(only.clone()),
+                _ => Rootfs::Overlay {
+                    lowers,
+                    data: data.clone(),
+                    upper: None,
+                    work: None,
+                    options: options
+                        .iter()
+                        .filter(|option| *option != "volatile")
+                        .cloned()
+                        .collect(),
+                },
+            }
+        }
+    };
+    Ok(Root::from_fd(mount_detached(&readable)?))
+}

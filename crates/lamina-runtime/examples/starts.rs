@@ -2,9 +2,15 @@
 //!
 //! usage: `starts N LOWER`: LOWER is a tree with a static busybox at bin/busybox and bin/true, and
 //! empty proc, dev and sys folders, as for the floor program that this is compared with.
-#![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a measuring tool")]
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::too_many_lines,
+    reason = "a measuring tool"
+)]
 
 use std::fs::{File, create_dir_all, remove_dir, remove_file};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Instant;
 
@@ -78,7 +84,7 @@ fn main() {
         };
         let mut explainer = match explain {
             true => Explainer::to("monitor", |s| {
-                println!("{:>8} µs {}  # {}", s.took_ns / 1000, s.what, s.command)
+                println!("{:>8} µs {}  # {}", s.took_ns / 1000, s.what, s.command);
             }),
             false => Explainer::off(),
         };
@@ -94,7 +100,7 @@ fn main() {
                 stderr: fd(true),
             },
             explain: &mut explainer,
-            explain_pipe: explain.then(|| std::os::fd::AsFd::as_fd(&stderr)),
+            explain_pipe: explain.then(|| stderr.as_fd()),
             init_reaper: false,
         });
         let created = created.unwrap_or_else(|error| panic!("{error}"));

@@ -1,5 +1,6 @@
 //! `create`: a spec becomes a process that has everything but the program.
 
+use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -234,7 +235,7 @@ fn spawn(
         cgroup,
         bundle: request.bundle,
         channel: theirs,
-        fifo,
+        fifo: Cell::new(Some(fifo)),
         stdio,
         explain: explain_pipe.map_err(failed("keep the pipe for steps"))?,
         reaper: request.init_reaper,
@@ -306,12 +307,18 @@ fn ready(
     explain: &mut Explainer,
 ) -> Result<Option<OwnedFd>, CreateError> {
     if let Some(cgroup) = cgroup.filter(|cgroup| !cgroup.is_unified()) {
-        explain.step(
+        let joined = explain.step(
             "join cgroups",
             "from here on every process of the container is counted and limited",
             || format!("echo {pid} | tee {}", cgroup.files("cgroup.procs")),
             || cgroup.join(pid),
-        )?;
+        );
+        match joined {
+            // It has failed meanwhile, and says why itself.
+            Err(CgroupError::Limit { source, .. })
+                if Errno::from_io_error(&source) == Some(Errno::SRCH) => {}
+            other => other?,
+        }
         // If it is gone already, the receive says so.
         let _ = send(channel, JOINED, SendFlags::NOSIGNAL);
     }

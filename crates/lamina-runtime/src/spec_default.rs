@@ -9,6 +9,8 @@ use oci_spec::runtime::{
     LinuxNamespace, LinuxNamespaceType, LinuxSeccomp, Mount,
 };
 
+use crate::seccomp::profile;
+
 pub use crate::plan::capabilities::{held as held_capabilities, parse as parse_capability};
 pub use crate::seccomp::profile::{ProfileError, from_docker_json as seccomp_from_json};
 
@@ -222,10 +224,10 @@ pub fn namespaces(kinds: &[LinuxNamespaceType]) -> Vec<LinuxNamespace> {
 /// Returns Docker's default system call filter for a process with `capabilities` in its bounding
 /// set, for this machine's processor and its 32-bit forms.
 pub fn seccomp(capabilities: &Capabilities) -> LinuxSeccomp {
-    crate::seccomp::profile::default_profile(capabilities)
+    profile::default_profile(capabilities)
 }
 
 /// Returns the architectures a filter covers on this machine, the native one first.
 pub fn architectures() -> Vec<Arch> {
-    crate::seccomp::profile::native_architectures()
+    profile::native_architectures()
 }

@@ -80,12 +80,21 @@ fn change(how: libc::c_int, set: &SignalSet) -> Result<SignalSet, Errno> {
 /// exec resets handlers but keeps what is ignored: Rust ignores SIGPIPE, which a program in a
 /// container must not inherit.
 pub fn reset_dispositions() {
-    for signal in 1..=64 {
-        if matches!(signal, libc::SIGKILL | libc::SIGSTOP | 32 | 33) {
-            continue;
-        }
-        // SAFETY: SIG_DFL runs no code of ours; a bad number is refused with EINVAL.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    // struct kernel_sigaction of every architecture is zero words for SIG_DFL without flags; the
+    // raw call also reaches the two signals glibc keeps for itself, which a parent may ignore.
+    let default = [0_u64; 8];
+    for signal in 1..=64_i32 {
+        // SAFETY: the kernel reads a sigaction of zeros, shorter than `default`, with a signal set
+        // of 8 bytes; SIG_DFL runs no code of ours. SIGKILL and SIGSTOP are refused with EINVAL.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                default.as_ptr(),
+                std::ptr::null_mut::<u64>(),
+                8_usize,
+            )
+        };
     }
 }
 

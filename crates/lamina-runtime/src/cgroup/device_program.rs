@@ -127,7 +127,7 @@ mod tests {
             let (to, from) = ((now.registers & 15) as usize, (now.registers >> 4) as usize);
             let jump = match now.code {
                 LOAD_WORD => {
-                    registers[to] = context[now.offset as usize / 4];
+                    registers[to] = context[usize::try_from(now.offset).unwrap() / 4];
                     false
                 }
                 AND_IMMEDIATE => {
@@ -153,7 +153,7 @@ mod tests {
                 other => panic!("{other:#x}"),
             };
             if jump {
-                at += now.offset as usize;
+                at += usize::try_from(now.offset).unwrap();
             }
         }
     }

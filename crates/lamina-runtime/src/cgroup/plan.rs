@@ -1,5 +1,7 @@
 //! An OCI `resources` section as writes to control files, for v1 and for v2.
 
+use std::fmt::Display;
+
 use oci_spec::runtime::{
     LinuxBlockIo, LinuxCpu, LinuxDeviceCgroup, LinuxDeviceType, LinuxMemory, LinuxResources,
     LinuxThrottleDevice,
@@ -20,16 +22,16 @@ pub(crate) struct Write {
     pub(crate) optional: bool,
 }
 
-fn write(controller: &'static str, file: &str, value: impl ToString) -> Write {
+fn write(controller: &'static str, file: &str, value: impl Display) -> Write {
     Write {
         controller,
         file: file.to_owned(),
-        value: value.to_string(),
+        value: format!("{value}"),
         optional: false,
     }
 }
 
-fn optional(controller: &'static str, file: &str, value: impl ToString) -> Write {
+fn optional(controller: &'static str, file: &str, value: impl Display) -> Write {
     Write {
         optional: true,
         ..write(controller, file, value)

@@ -24,6 +24,7 @@ mod settings;
 mod terminal;
 mod waiting;
 
+use std::cell::Cell;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::path::Path;
 
@@ -46,7 +47,7 @@ pub(crate) struct Context<'a> {
     /// The child's end of the channel to its parent.
     pub(crate) channel: OwnedFd,
     /// The FIFO whose first byte means `start`.
-    pub(crate) fifo: OwnedFd,
+    pub(crate) fifo: Cell<Option<OwnedFd>>,
     /// stdin, stdout and stderr, unless there is a terminal.
     pub(crate) stdio: Option<[OwnedFd; 3]>,
     /// Where step records go.
@@ -63,7 +64,7 @@ pub(crate) fn main(context: &Context<'_>) -> ! {
     let prepared = detached.and_then(|()| prepare(context, &mut explain));
     let failure = match prepared {
         Err(failure) => Report::SetUp(failure),
-        Ok(stdio) => match waiting::for_start(&context.channel, &context.fifo) {
+        Ok(stdio) => match waiting::for_start(&context.channel, context.fifo.take()) {
             // The parent is gone: nobody could learn of anything any more.
             Err(_) => process::exit_now(125),
             Ok(()) => {
@@ -142,7 +143,10 @@ fn detach_from_parent(context: &Context<'_>) -> Result<(), Failure> {
     signals::set_blocked(&SignalSet::empty()).step(|| "unblock signals".to_owned())?;
     signals::reset_dispositions();
     setsid().step(|| "make a session".to_owned())?;
-    let mut keep: Vec<RawFd> = vec![context.channel.as_raw_fd(), context.fifo.as_raw_fd()];
+    let mut keep: Vec<RawFd> = vec![context.channel.as_raw_fd()];
+    let fifo = context.fifo.take();
+    keep.extend(fifo.iter().map(AsRawFd::as_raw_fd));
+    context.fifo.set(fifo);
     keep.extend(context.stdio.iter().flatten().map(AsRawFd::as_raw_fd));
     keep.extend(context.explain.iter().map(AsRawFd::as_raw_fd));
     fds::close_all_but(3, &keep).step(|| "close the parent's descriptors".to_owned())

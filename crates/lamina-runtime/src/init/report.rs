@@ -142,7 +142,9 @@ pub(crate) fn receive(channel: BorrowedFd<'_>) -> Result<Option<(Report, Option<
     let received = loop {
         let mut slices = [IoSliceMut::new(&mut bytes)];
         match recvmsg(channel, &mut slices, &mut control, RecvFlags::CMSG_CLOEXEC) {
-            Err(Errno::INTR) => {}
+            // A peer that ended with a message of ours unread resets the connection, and that is
+            // told once, before what it said itself.
+            Err(Errno::INTR | Errno::CONNRESET) => {}
             other => break other?,
         }
     };

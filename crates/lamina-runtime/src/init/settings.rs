@@ -190,7 +190,7 @@ pub(super) fn limits(process: &ProcessPlan, explain: &mut Explainer) -> Result<(
                 "resource limit",
                 "as asked",
                 || format!("prlimit --pid $$ {name}={soft}:{hard}"),
-                || setrlimit(limit.resource, limit.limit.clone()),
+                || setrlimit(limit.resource, limit.limit),
             )
             .step(|| format!("set the limit {name} to {soft}:{hard}"))?;
     }

@@ -9,10 +9,13 @@ use rustix::io::Errno;
 ///
 /// `EPIPE` where the parent goes away first: without it nobody could start, signal or reap this
 /// process as the record says, so it ends instead of waiting for ever.
-pub(super) fn for_start(channel: &OwnedFd, fifo: &OwnedFd) -> Result<(), Errno> {
+///
+/// The FIFO is closed before the exec, so that a second `start` is told that nobody waits.
+pub(super) fn for_start(channel: &OwnedFd, fifo: Option<OwnedFd>) -> Result<(), Errno> {
+    let fifo = fifo.ok_or(Errno::BADF)?;
     loop {
         let mut watched = [
-            PollFd::new(fifo, PollFlags::IN),
+            PollFd::new(&fifo, PollFlags::IN),
             PollFd::new(channel, PollFlags::RDHUP),
         ];
         match poll(&mut watched, None) {

@@ -111,28 +111,7 @@ fn one(mount: &Mount) -> Result<MountPlan, PlanError> {
         ));
     }
     let options = Options::read(mount.options().as_deref().unwrap_or_default());
-    let kind = mount.typ().as_deref().unwrap_or_default();
-    let source = mount.source().clone().unwrap_or_default();
-    let what = if options.bind.is_some() || kind == "bind" {
-        What::Bind {
-            source: absolute("mount source", &source)?,
-            recursive: options.bind.unwrap_or(false),
-        }
-    } else {
-        match kind {
-            "cgroup" | "cgroup2" => What::Cgroup,
-            "" | "none" => return Err(PlanError::invalid("mount target", shown(), "has no type")),
-            other => What::Filesystem {
-                kind: other.to_owned(),
-                source: if source.as_os_str().is_empty() {
-                    other.to_owned()
-                } else {
-                    source.to_string_lossy().into_owned()
-                },
-                parameters: options.parameters,
-            },
-        }
-    };
+    let what = what(mount, &target, &options)?;
     let proc_itself = matches!(&what, What::Filesystem { kind, .. } if kind == "proc");
     if hides_proc(&target) || (target == Path::new("/proc") && !proc_itself && !is_proc_bind(&what))
     {
@@ -157,6 +136,34 @@ fn one(mount: &Mount) -> Result<MountPlan, PlanError> {
         propagation: options.propagation,
         options: mount.options().as_deref().unwrap_or_default().join(","),
     })
+}
+
+/// Decides what is mounted.
+fn what(mount: &Mount, target: &Path, options: &Options) -> Result<What, PlanError> {
+    let kind = mount.typ().as_deref().unwrap_or_default();
+    let source = mount.source().clone().unwrap_or_default();
+    if options.bind.is_some() || kind == "bind" {
+        return Ok(What::Bind {
+            source: absolute("mount source", &source)?,
+            recursive: options.bind.unwrap_or(false),
+        });
+    }
+    match kind {
+        "cgroup" | "cgroup2" => Ok(What::Cgroup),
+        "" | "none" => {
+            let target = target.to_string_lossy();
+            Err(PlanError::invalid("mount target", target, "has no type"))
+        }
+        other => Ok(What::Filesystem {
+            kind: other.to_owned(),
+            source: if source.as_os_str().is_empty() {
+                other.to_owned()
+            } else {
+                source.to_string_lossy().into_owned()
+            },
+            parameters: options.parameters.clone(),
+        }),
+    }
 }
 
 /// With the host's pid namespace, Docker binds the host's /proc on /proc.

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 use std::os::unix::fs::FileExt;
 
 use super::ArchiveError;
@@ -32,7 +32,8 @@ pub(crate) struct TarIndex {
 
 impl TarIndex {
     /// Reads the headers of the uncompressed archive `file`.
-    pub(crate) fn read(file: File) -> Result<Self, ArchiveError> {
+    pub(crate) fn read(mut file: File) -> Result<Self, ArchiveError> {
+        file.rewind().map_err(ArchiveError::Read)?;
         let length = file.metadata().map_err(ArchiveError::Read)?.len();
         let mut entries = HashMap::new();
         let mut archive = tar::Archive::new(file);
@@ -205,7 +206,7 @@ impl Read for Section {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::{Seek, Write};
+    use std::io::Write;
 
     fn archive(entries: &[(&str, &str, &str)]) -> Result<TarIndex, ArchiveError> {
         let mut file = tempfile::tempfile().unwrap();
@@ -229,7 +230,6 @@ mod tests {
         }
         bytes.resize(bytes.len() + 1024, 0);
         file.write_all(&bytes).unwrap();
-        file.rewind().unwrap();
         TarIndex::read(file)
     }
 

@@ -220,3 +220,44 @@ fn is_certificate(error: &FetchError) -> bool {
         )
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn redirects_neither_downgrade_nor_turn_inwards() {
+        let endpoint = |schemes: &[Scheme]| Endpoint {
+            authority: "r.test".to_owned(),
+            credential_key: "r.test".to_owned(),
+            prefix: String::new(),
+            schemes: schemes.to_vec(),
+            namespace: None,
+            token_servers: Vec::new(),
+            is_mirror: false,
+        };
+        let verified = endpoint(&[Scheme::Https]);
+        let insecure = endpoint(&[Scheme::Https, Scheme::Http]);
+        let allowed = |endpoint: &Endpoint, from: &str, to: &str| {
+            let (from, to): (Url, Url) = (from.parse().unwrap(), to.parse().unwrap());
+            check_redirect(endpoint, &from, &from, &to).is_ok()
+        };
+        let start = "https://r.test/v2/a/blobs/b";
+        assert!(allowed(&verified, start, "https://cdn.test/b"));
+        assert!(!allowed(&verified, start, "http://r.test/b"));
+        assert!(allowed(&insecure, start, "http://r.test/b"));
+        for inward in [
+            "https://127.0.0.1/",
+            "https://localhost/",
+            "https://169.254.169.254/",
+        ] {
+            assert!(!allowed(&verified, start, inward), "{inward}");
+            assert!(!allowed(&insecure, start, inward), "{inward}");
+        }
+        assert!(allowed(
+            &insecure,
+            "http://127.0.0.1:5000/a",
+            "http://localhost:5001/b"
+        ));
+    }
+}

@@ -23,12 +23,19 @@ struct TagList {
 impl Client {
     /// Lists up to `most` tags of the repository of `reference`, in the registry's order.
     ///
-    /// For showing to people: only the first page is read, and what is no tag is left out.
+    /// For showing to people: only the first page is read, what is no tag is left out, and nothing
+    /// is tried twice.
     pub fn list_tags(&self, reference: &Reference, most: usize) -> Result<Vec<String>, FetchError> {
         let inner = &self.inner;
-        inner.over_endpoints(reference, |endpoint| {
-            inner.tags_at(endpoint, reference, most)
-        })
+        let mut result = Ok(Vec::new());
+        // Each place once: a hint is not worth waiting for.
+        for endpoint in inner.rules.endpoints(reference)? {
+            result = inner.tags_at(&endpoint, reference, most);
+            if result.is_ok() {
+                break;
+            }
+        }
+        result
     }
 }
 

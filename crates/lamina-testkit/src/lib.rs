@@ -8,6 +8,7 @@
     reason = "what tests write is not the store's"
 )]
 
+pub mod evil_tar;
 mod host;
 pub mod registry;
 mod sweep;

@@ -11,8 +11,6 @@
 //! that is missing or damaged holds nothing and stops nothing; it is reported.
 
 mod mark;
-#[cfg(test)]
-mod model;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

@@ -1,0 +1,117 @@
+//! Commands on containers that exist.
+
+use clap::{ArgAction, Args};
+
+/// `lamina start`.
+#[derive(Debug, Args)]
+pub(crate) struct StartArgs {
+    /// Attach STDOUT/STDERR and forward signals
+    #[arg(short, long)]
+    pub(crate) attach: bool,
+    /// Attach container's STDIN
+    #[arg(short, long)]
+    pub(crate) interactive: bool,
+    /// Override the key sequence for detaching a container
+    #[arg(long, value_name = "KEYS", default_value = "ctrl-p,ctrl-q")]
+    pub(crate) detach_keys: String,
+    /// Proxy received signals to the process
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          default_value_t = true, value_name = "BOOL", hide_possible_values = true,
+          action = ArgAction::Set)]
+    pub(crate) sig_proxy: bool,
+    /// Containers by name, id or unique prefix of an id
+    #[arg(value_name = "CONTAINER", required = true)]
+    pub(crate) containers: Vec<String>,
+}
+
+/// `lamina stop`.
+#[derive(Debug, Args)]
+pub(crate) struct StopArgs {
+    /// Signal to send to the container
+    #[arg(short, long)]
+    pub(crate) signal: Option<String>,
+    /// Seconds to wait before killing the container
+    #[arg(
+        short,
+        long,
+        value_name = "SECONDS",
+        visible_alias = "time",
+        default_value_t = 10
+    )]
+    pub(crate) timeout: i64,
+    /// Containers by name, id or unique prefix of an id
+    #[arg(value_name = "CONTAINER", required = true)]
+    pub(crate) containers: Vec<String>,
+}
+
+/// `lamina kill`.
+#[derive(Debug, Args)]
+pub(crate) struct KillArgs {
+    /// Signal to send to the container
+    #[arg(short, long, default_value = "KILL")]
+    pub(crate) signal: String,
+    /// Containers by name, id or unique prefix of an id
+    #[arg(value_name = "CONTAINER", required = true)]
+    pub(crate) containers: Vec<String>,
+}
+
+/// `lamina wait`.
+#[derive(Debug, Args)]
+pub(crate) struct WaitArgs {
+    /// Containers by name, id or unique prefix of an id
+    #[arg(value_name = "CONTAINER", required = true)]
+    pub(crate) containers: Vec<String>,
+}
+
+/// `lamina rm`.
+#[derive(Debug, Args)]
+pub(crate) struct RmArgs {
+    /// Force the removal of a running container (uses SIGKILL)
+    #[arg(short, long)]
+    pub(crate) force: bool,
+    /// Remove anonymous volumes associated with the container
+    #[arg(short, long)]
+    pub(crate) volumes: bool,
+    /// Containers by name, id or unique prefix of an id
+    #[arg(value_name = "CONTAINER", required = true)]
+    pub(crate) containers: Vec<String>,
+}
+
+/// `lamina logs`.
+#[derive(Debug, Args)]
+pub(crate) struct LogsArgs {
+    /// Follow log output
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Number of lines to show from the end of the logs
+    #[arg(short = 'n', long, value_name = "N", default_value = "all")]
+    pub(crate) tail: String,
+    /// Show logs since timestamp (e.g. "2013-01-02T13:23:37Z") or relative (e.g. "42m")
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// Show logs before a timestamp (e.g. "2013-01-02T13:23:37Z") or relative (e.g. "42m")
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<String>,
+    /// Show timestamps
+    #[arg(short, long)]
+    pub(crate) timestamps: bool,
+    /// The container by name, id or unique prefix of an id
+    #[arg(value_name = "CONTAINER")]
+    pub(crate) container: String,
+}
+
+/// `lamina diff`.
+#[derive(Debug, Args)]
+pub(crate) struct DiffArgs {
+    /// The container by name, id or unique prefix of an id
+    #[arg(value_name = "CONTAINER")]
+    pub(crate) container: String,
+}
+
+/// `lamina container cleanup`: what a monitor executes when its container has ended.
+#[derive(Debug, Args)]
+pub(crate) struct CleanupArgs {
+    /// The container's id
+    #[arg(value_name = "CONTAINER")]
+    pub(crate) container: String,
+}

@@ -1,0 +1,99 @@
+//! Commands on images.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args};
+
+use super::ProgressArg;
+
+/// How a registry is talked to.
+#[derive(Debug, Args)]
+pub(crate) struct RegistryArgs {
+    /// Require HTTPS and verify certificates when contacting the registry
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          value_name = "BOOL", hide_possible_values = true, action = ArgAction::Set)]
+    pub(crate) tls_verify: Option<bool>,
+}
+
+/// `lamina pull`.
+#[derive(Debug, Args)]
+pub(crate) struct PullArgs {
+    /// Set platform if the image has several
+    #[arg(long, value_name = "OS/ARCH")]
+    pub(crate) platform: Option<String>,
+    /// Suppress verbose output
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// How progress is shown
+    #[arg(long, value_name = "FORMAT", default_value = "auto")]
+    pub(crate) progress: ProgressArg,
+    #[command(flatten)]
+    pub(crate) registry: RegistryArgs,
+    /// The image: name[:tag] or name@digest
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: String,
+}
+
+/// `lamina load`.
+#[derive(Debug, Args)]
+pub(crate) struct LoadArgs {
+    /// Read from an archive or an OCI directory instead of STDIN
+    #[arg(short, long, value_name = "PATH")]
+    pub(crate) input: Option<PathBuf>,
+    /// Suppress the load output
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+/// `lamina import`.
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// Apply Dockerfile instruction to the created image
+    #[arg(short, long, value_name = "INSTRUCTION")]
+    pub(crate) change: Vec<String>,
+    /// Set commit message for imported image
+    #[arg(short, long, value_name = "TEXT")]
+    pub(crate) message: Option<String>,
+    /// Set platform of the image
+    #[arg(long, value_name = "OS/ARCH")]
+    pub(crate) platform: Option<String>,
+    /// The archive of a root filesystem, or - for STDIN
+    #[arg(value_name = "FILE|-")]
+    pub(crate) file: PathBuf,
+    /// The name of the image
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: Option<String>,
+}
+
+/// `lamina tag`.
+#[derive(Debug, Args)]
+pub(crate) struct TagArgs {
+    /// The image by name or id
+    #[arg(value_name = "SOURCE_IMAGE")]
+    pub(crate) source: String,
+    /// The further name
+    #[arg(value_name = "TARGET_IMAGE")]
+    pub(crate) target: String,
+}
+
+/// `lamina rmi`.
+#[derive(Debug, Args)]
+pub(crate) struct RmiArgs {
+    /// Force removal of the image
+    #[arg(short, long)]
+    pub(crate) force: bool,
+    /// Images by name or id
+    #[arg(value_name = "IMAGE", required = true)]
+    pub(crate) images: Vec<String>,
+}
+
+/// `lamina image create-minimal`.
+#[derive(Debug, Args)]
+pub(crate) struct CreateMinimalArgs {
+    /// Add a program or a file of the host, with the libraries it needs
+    #[arg(long, value_name = "PATH")]
+    pub(crate) add: Vec<PathBuf>,
+    /// The name of the image
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+}

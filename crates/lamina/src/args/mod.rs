@@ -1,0 +1,22 @@
+//! What was typed: one struct per command, nothing checked beyond its shape.
+//!
+//! What is meant is decided once, in [`crate::request`] and the commands. The texts of the flags
+//! are Docker's where Docker has the flag, because people's fingers and scripts know them.
+
+mod container;
+mod containers;
+mod images;
+mod lists;
+mod system;
+
+pub(crate) use container::{
+    ContainerArgs, CreateArgs, ExplainFormat, LimitArgs, ProgressArg, RunArgs, Stream,
+};
+pub(crate) use containers::{
+    CleanupArgs, DiffArgs, KillArgs, LogsArgs, RmArgs, StartArgs, StopArgs, WaitArgs,
+};
+pub(crate) use images::{
+    CreateMinimalArgs, ImportArgs, LoadArgs, PullArgs, RegistryArgs, RmiArgs, TagArgs,
+};
+pub(crate) use lists::{ImagesArgs, InspectArgs, PsArgs};
+pub(crate) use system::{InfoArgs, MarkdownHelpArgs, VersionArgs};

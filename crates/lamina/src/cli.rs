@@ -1,0 +1,413 @@
+//! The command line: which command was typed.
+//!
+//! Subcommands are deferred: the flags of `run` are only built when `run` was typed, so that
+//! `lamina --version` costs no more than a small program.
+
+use std::ffi::OsString;
+
+use clap::error::ErrorKind as ClapKind;
+use clap::{Arg, ArgAction, ArgMatches, Args, Command};
+
+use crate::app::App;
+use crate::args::{
+    CleanupArgs, CreateArgs, CreateMinimalArgs, DiffArgs, ImagesArgs, ImportArgs, InfoArgs,
+    InspectArgs, KillArgs, LoadArgs, LogsArgs, MarkdownHelpArgs, PsArgs, PullArgs, RmArgs, RmiArgs,
+    RunArgs, StartArgs, StopArgs, TagArgs, VersionArgs, WaitArgs,
+};
+use crate::commands::{self, InspectContainer, InspectImage};
+use crate::environment::Environment;
+use crate::exit_codes;
+use crate::failure::{Failure, Outcome};
+use crate::ui;
+
+/// A command: its arguments, and what it does with them.
+pub(crate) trait Verb: Args {
+    /// Does it; returns the exit status.
+    fn run(self, app: &App) -> Outcome<u8>;
+}
+
+/// How a command appears on the command line.
+pub(crate) struct Entry {
+    name: &'static str,
+    aliases: &'static [&'static str],
+    /// What follows the options in its usage.
+    operands: &'static str,
+    about: &'static str,
+    hidden: bool,
+    augment: fn(Command) -> Command,
+    run: fn(&ArgMatches, &App) -> Outcome<u8>,
+}
+
+const fn entry<V: Verb>(name: &'static str, operands: &'static str, about: &'static str) -> Entry {
+    Entry {
+        name,
+        aliases: &[],
+        operands,
+        about,
+        hidden: false,
+        augment: |command| {
+            // The comment on the arguments is for developers; it must not become the help's text.
+            let about = command.get_about().cloned().unwrap_or_default();
+            V::augment_args(command).about(about)
+        },
+        run: |matches, app| match V::from_arg_matches(matches) {
+            Ok(verb) => verb.run(app),
+            Err(error) => Err(Failure::usage(error.to_string())),
+        },
+    }
+}
+
+impl Entry {
+    const fn also(mut self, aliases: &'static [&'static str]) -> Self {
+        self.aliases = aliases;
+        self
+    }
+
+    const fn named(mut self, name: &'static str) -> Self {
+        self.name = name;
+        self
+    }
+
+    const fn hidden(mut self) -> Self {
+        self.hidden = true;
+        self
+    }
+
+    /// `--help`, in the compact form; `-h` is the hostname for `run` and `create`, as in Docker.
+    fn help(&self) -> Arg {
+        let help = Arg::new("help")
+            .long("help")
+            .action(ArgAction::HelpShort)
+            .help("Print usage");
+        if matches!(self.name, "run" | "create") {
+            help
+        } else {
+            help.short('h')
+        }
+    }
+
+    fn command(&self, prefix: &str) -> Command {
+        let options = if self.hidden { "" } else { " [OPTIONS]" };
+        let space = if self.operands.is_empty() { "" } else { " " };
+        let usage = format!("{prefix} {}{options}{space}{}", self.name, self.operands);
+        Command::new(self.name)
+            .about(self.about)
+            .visible_aliases(self.aliases.iter().copied())
+            .override_usage(usage)
+            .hide(self.hidden)
+            .disable_help_flag(true)
+            .arg(self.help())
+            .defer(self.augment)
+    }
+}
+
+/// A group of commands, as they stand in the help.
+pub(crate) struct Group {
+    /// The heading; for a management command also its name in lower case.
+    title: &'static str,
+    entries: &'static [Entry],
+}
+
+const CONTAINER: &str = "CONTAINER [CONTAINER...]";
+const IMAGE: &str = "IMAGE [IMAGE...]";
+const WORDS: &str = "IMAGE [COMMAND] [ARG...]";
+
+const RUN: Entry = entry::<RunArgs>("run", WORDS, "Create and run a new container from an image");
+const CREATE: Entry = entry::<CreateArgs>("create", WORDS, "Create a new container");
+const START: Entry = entry::<StartArgs>("start", CONTAINER, "Start one or more stopped containers");
+const STOP: Entry = entry::<StopArgs>("stop", CONTAINER, "Stop one or more running containers");
+const KILL: Entry = entry::<KillArgs>("kill", CONTAINER, "Kill one or more running containers");
+const WAIT: Entry = entry::<WaitArgs>(
+    "wait",
+    CONTAINER,
+    "Wait until containers stop, then print their exit codes",
+);
+const RM: Entry = entry::<RmArgs>("rm", CONTAINER, "Remove one or more containers");
+const PS: Entry = entry::<PsArgs>("ps", "", "List containers");
+const LOGS: Entry = entry::<LogsArgs>("logs", "CONTAINER", "Fetch the logs of a container");
+const DIFF: Entry = entry::<DiffArgs>(
+    "diff",
+    "CONTAINER",
+    "Inspect changes to files or directories on a container's filesystem",
+);
+const PULL: Entry = entry::<PullArgs>(
+    "pull",
+    "NAME[:TAG|@DIGEST]",
+    "Download an image from a registry",
+);
+const IMAGES: Entry = entry::<ImagesArgs>("images", "[REPOSITORY[:TAG]]", "List images");
+const LOAD: Entry = entry::<LoadArgs>(
+    "load",
+    "",
+    "Load an image from a tar archive, an OCI directory or STDIN",
+);
+const IMPORT: Entry = entry::<ImportArgs>(
+    "import",
+    "FILE|- [REPOSITORY[:TAG]]",
+    "Import the contents from a tarball to create a filesystem image",
+);
+const TAG: Entry = entry::<TagArgs>(
+    "tag",
+    "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]",
+    "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE",
+);
+const RMI: Entry = entry::<RmiArgs>("rmi", IMAGE, "Remove one or more images");
+const MINIMAL: Entry = entry::<CreateMinimalArgs>(
+    "create-minimal",
+    "NAME",
+    "Make an image of this machine's own programs and their libraries",
+);
+const INSPECT: Entry = entry::<InspectArgs>(
+    "inspect",
+    "NAME|ID [NAME|ID...]",
+    "Return low-level information on containers and images",
+);
+const INSPECT_CONTAINER: Entry = entry::<InspectContainer>(
+    "inspect",
+    CONTAINER,
+    "Display detailed information on one or more containers",
+);
+const INSPECT_IMAGE: Entry = entry::<InspectImage>(
+    "inspect",
+    IMAGE,
+    "Display detailed information on one or more images",
+);
+const INFO: Entry = entry::<InfoArgs>("info", "", "Display system-wide information");
+const VERSION: Entry = entry::<VersionArgs>("version", "", "Show the version information");
+const CLEANUP: Entry = entry::<CleanupArgs>(
+    "cleanup",
+    "CONTAINER",
+    "Remove what is left of a container that has ended",
+)
+.hidden();
+const MARKDOWN: Entry =
+    entry::<MarkdownHelpArgs>("__markdown-help", "", "Print the reference of all commands")
+        .hidden();
+
+/// The commands at the top, in groups; the one without a title is not shown.
+pub(crate) const GROUPS: [Group; 4] = [
+    Group {
+        title: "Containers",
+        entries: &[RUN, CREATE, START, STOP, KILL, WAIT, RM, PS, LOGS, DIFF],
+    },
+    Group {
+        title: "Images",
+        entries: &[PULL, IMAGES, LOAD, IMPORT, TAG, RMI],
+    },
+    Group {
+        title: "System",
+        entries: &[INSPECT, INFO, VERSION],
+    },
+    Group {
+        title: "",
+        entries: &[MARKDOWN],
+    },
+];
+
+/// The same commands by what they are about.
+pub(crate) const MANAGEMENT: [Group; 3] = [
+    Group {
+        title: "container",
+        entries: &[
+            RUN,
+            CREATE,
+            START,
+            STOP,
+            KILL,
+            WAIT,
+            RM.also(&["remove"]),
+            PS.named("ls").also(&["ps", "list"]),
+            LOGS,
+            DIFF,
+            INSPECT_CONTAINER,
+            CLEANUP,
+        ],
+    },
+    Group {
+        title: "image",
+        entries: &[
+            PULL,
+            IMAGES.named("ls").also(&["list"]),
+            LOAD,
+            IMPORT,
+            TAG,
+            RMI.named("rm").also(&["remove"]),
+            INSPECT_IMAGE,
+            MINIMAL,
+        ],
+    },
+    Group {
+        title: "system",
+        entries: &[INFO],
+    },
+];
+
+impl Group {
+    fn management(&'static self) -> Command {
+        let about = match self.title {
+            "container" => "Manage containers",
+            "image" => "Manage images",
+            _ => "Manage lamina",
+        };
+        // Deferred as well: the entries of a group are only built when the group was typed.
+        let fill: fn(Command) -> Command = match self.title {
+            "container" => |command| MANAGEMENT[0].fill(command),
+            "image" => |command| MANAGEMENT[1].fill(command),
+            _ => |command| MANAGEMENT[2].fill(command),
+        };
+        Command::new(self.title)
+            .about(about)
+            .subcommand_required(true)
+            .arg_required_else_help(true)
+            .disable_help_subcommand(true)
+            .defer(fill)
+    }
+
+    fn fill(&self, command: Command) -> Command {
+        let prefix = format!("lamina {}", self.title);
+        command.subcommands(self.entries.iter().map(|entry| entry.command(&prefix)))
+    }
+}
+
+/// Builds the whole command line.
+pub(crate) fn command() -> Command {
+    let root = Command::new("lamina")
+        .about("A container engine without a daemon: one static binary")
+        .version(env!("CARGO_PKG_VERSION"))
+        .override_usage("lamina [OPTIONS] COMMAND")
+        .disable_version_flag(true)
+        .arg(
+            Arg::new("version")
+                .short('v')
+                .long("version")
+                .action(ArgAction::SetTrue)
+                .help("Print version information and quit"),
+        );
+    App::augment(root)
+        .subcommands(
+            GROUPS
+                .iter()
+                .flat_map(|group| group.entries)
+                .map(|entry| entry.command("lamina")),
+        )
+        .subcommands(MANAGEMENT.iter().map(Group::management))
+        .disable_help_subcommand(false)
+        .help_template(HELP_TEMPLATE)
+        .after_help(summary())
+}
+
+/// The commands stand in groups below the options, as Docker's do.
+const HELP_TEMPLATE: &str = "\
+Usage:  {usage}
+
+{about}
+{after-help}
+Global Options:
+{options}
+
+Run 'lamina COMMAND --help' for more information on a command.
+";
+
+fn summary() -> String {
+    let mut text = String::new();
+    for group in GROUPS.iter().filter(|group| !group.title.is_empty()) {
+        text += &format!("{}:\n", group.title);
+        for entry in group.entries {
+            text += &format!("  {:<12}{}\n", entry.name, entry.about);
+        }
+        text.push('\n');
+    }
+    text + "Management Commands:\n  container   Manage containers\n  image       Manage images\n  system      Manage lamina\n"
+}
+
+/// Parses the arguments and runs the command.
+pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> Outcome<u8> {
+    let matches = match command().try_get_matches_from(arguments) {
+        Ok(matches) => matches,
+        Err(error) => return not_parsed(&error),
+    };
+    if matches.get_flag("version") {
+        ui::out(&format!("lamina version {}\n", commands::VERSION))?;
+        return Ok(exit_codes::SUCCESS);
+    }
+    let app = App::new(&matches, Environment::of_process());
+    let Some((name, inner)) = matches.subcommand() else {
+        ui::out(&command().render_help().to_string())?;
+        return Ok(exit_codes::SUCCESS);
+    };
+    let top = GROUPS.iter().flat_map(|group| group.entries);
+    if let Some(entry) = top.into_iter().find(|entry| entry.name == name) {
+        return (entry.run)(inner, &app);
+    }
+    let group = MANAGEMENT.iter().find(|group| group.title == name);
+    let (group, (verb, inner)) = group
+        .zip(inner.subcommand())
+        .ok_or_else(|| Failure::usage(format!("unknown command: lamina {name}")))?;
+    match group.entries.iter().find(|entry| entry.name == verb) {
+        Some(entry) => (entry.run)(inner, &app),
+        None => Err(Failure::usage(format!(
+            "unknown command: lamina {name} {verb}"
+        ))),
+    }
+}
+
+/// Help that was asked for is data; anything else is a mistake in the arguments.
+fn not_parsed(error: &clap::Error) -> Outcome<u8> {
+    match error.kind() {
+        ClapKind::DisplayHelp | ClapKind::DisplayVersion => {
+            ui::out(&error.render().to_string())?;
+            Ok(exit_codes::SUCCESS)
+        }
+        ClapKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            ui::err(&error.render().to_string());
+            Ok(exit_codes::FAILED)
+        }
+        _ => Err(mistake(&error.render().to_string())),
+    }
+}
+
+/// Brings clap's message to the form of all errors: its first paragraph, its tips as hints.
+fn mistake(message: &str) -> Failure {
+    let (mut words, mut hints) = (Vec::new(), Vec::new());
+    for line in message
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+    {
+        if let Some(tip) = line.strip_prefix("tip: ") {
+            // Nobody who mistyped a flag of ours means it for the program.
+            if !tip.starts_with("to pass ") {
+                hints.push(tip.to_owned());
+            }
+        } else if let Some(usage) = line.strip_prefix("Usage: ") {
+            hints.push(format!("usage: {usage}"));
+        } else if !line.starts_with("For more information") {
+            words.push(line.strip_prefix("error: ").unwrap_or(line));
+        }
+    }
+    hints
+        .iter()
+        .fold(Failure::usage(words.join(" ")), |failure, hint| {
+            failure.hint(hint)
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        let mut command = command();
+        command.build();
+        command.debug_assert();
+    }
+
+    #[test]
+    fn every_command_stands_in_the_summary() {
+        let summary = summary();
+        for name in ["run", "create", "inspect", "images", "version", "container"] {
+            assert!(summary.contains(&format!("\n  {name} ")), "{name}");
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! `start`, `stop`, `kill`, `wait`, `rm`, `cleanup`: one verb, several containers, an answer each.
+
+use std::time::Duration;
+
+use lamina_engine::{Engine, RemoveOptions, StartOptions};
+use lamina_types::explain::Explainer;
+use lamina_types::{ContainerId, ErrorKind, Signal};
+
+use crate::app::{App, Pulling};
+use crate::args::{CleanupArgs, KillArgs, RmArgs, StartArgs, StopArgs, WaitArgs};
+use crate::cli::Verb;
+use crate::commands::foreground::Foreground;
+use crate::commands::run::{attached, start_failed};
+use crate::exit_codes;
+use crate::failure::{Failure, Outcome};
+use crate::hints::{About, with_hints};
+use crate::ui;
+
+/// Finds a container by what was typed.
+pub(crate) fn find(engine: &Engine, name: &str) -> Outcome<ContainerId> {
+    engine
+        .find(name)
+        .map_err(|error| with_hints(Failure::from(error), About::Container(name)))
+}
+
+/// Does something to each container; says its name when it is done, an error when not, and goes on.
+fn each(
+    app: &App,
+    names: &[String],
+    act: impl Fn(&Engine, &ContainerId) -> Outcome<Option<String>>,
+) -> Outcome<u8> {
+    let engine = app.engine()?;
+    let mut failed = false;
+    for name in names {
+        let done = find(&engine, name).and_then(|id| act(&engine, &id));
+        match done {
+            Ok(answer) => ui::out(&format!("{}\n", answer.as_deref().unwrap_or(name)))?,
+            Err(failure) => {
+                ui::err(&failure.render());
+                failed = true;
+            }
+        }
+    }
+    all_done(failed)
+}
+
+/// Returns how a command on several things ended, when each failure was printed already.
+fn all_done(failed: bool) -> Outcome<u8> {
+    if failed {
+        return Err(Failure::printed());
+    }
+    Ok(exit_codes::SUCCESS)
+}
+
+impl Verb for StartArgs {
+    fn run(self, app: &App) -> Outcome<u8> {
+        if self.attach || self.interactive {
+            return self.attach(app);
+        }
+        let config = app.config()?;
+        let engine = app.engine_with(&config, Pulling::default())?;
+        let mut failed = false;
+        for name in &self.containers {
+            let started = find(&engine, name).and_then(|id| {
+                let options = StartOptions::default();
+                engine
+                    .start(&id, &options, &mut Explainer::off())
+                    .map_err(start_failed)
+            });
+            match started {
+                Ok(running) => {
+                    // One that has ended already was left to its monitor just the same.
+                    let _ = running.session.detach();
+                    ui::out(&format!("{name}\n"))?;
+                }
+                Err(failure) => {
+                    ui::err(&failure.render());
+                    failed = true;
+                }
+            }
+        }
+        all_done(failed)
+    }
+}
+
+impl StartArgs {
+    fn attach(&self, app: &App) -> Outcome<u8> {
+        let [name] = &self.containers[..] else {
+            return Err(Failure::usage(
+                "you cannot start and attach multiple containers at once",
+            ));
+        };
+        let config = app.config()?;
+        let engine = app.engine_with(&config, Pulling::default())?;
+        let id = find(&engine, name)?;
+        let inspect = engine.inspect(&id).map_err(Failure::from)?;
+        let document = serde_json::to_value(&inspect).unwrap_or_default();
+        let flag = |name: &str| document["Config"][name].as_bool().unwrap_or(false);
+        let stdin = self.interactive && flag("OpenStdin");
+        let foreground = Foreground::new(stdin, flag("Tty"), &self.detach_keys, self.sig_proxy)?;
+        let signals = foreground.take_signals()?;
+        let mut explainer = Explainer::off();
+        let running = engine
+            .start(&id, &StartOptions::default(), &mut explainer)
+            .map_err(|error| {
+                let code = error.exit_code();
+                start_failed(error).exits(code)
+            })?;
+        attached(
+            &engine,
+            running,
+            &foreground,
+            Some(&signals),
+            &mut explainer,
+        )
+    }
+}
+
+impl Verb for StopArgs {
+    fn run(self, app: &App) -> Outcome<u8> {
+        let signal = self.signal.as_deref().map(signal).transpose()?;
+        let timeout = match self.timeout {
+            -1 => None,
+            seconds => Some(Duration::from_secs(u64::try_from(seconds).map_err(
+                |_| {
+                    Failure::usage(
+                        "invalid argument for --timeout: expected seconds, or -1 to wait for ever",
+                    )
+                },
+            )?)),
+        };
+        each(app, &self.containers, |engine, id| {
+            if let Some(signal) = signal {
+                engine.kill(id, signal).map_err(Failure::from)?;
+            }
+            engine.stop(id, timeout).map_err(Failure::from)?;
+            Ok(None)
+        })
+    }
+}
+
+impl Verb for KillArgs {
+    fn run(self, app: &App) -> Outcome<u8> {
+        let signal = signal(&self.signal)?;
+        each(app, &self.containers, |engine, id| {
+            engine.kill(id, signal).map_err(Failure::from)?;
+            Ok(None)
+        })
+    }
+}
+
+fn signal(text: &str) -> Outcome<Signal> {
+    text.parse()
+        .map_err(|error| Failure::new(error, ErrorKind::InvalidArgument).exits(exit_codes::ENGINE))
+}
+
+impl Verb for WaitArgs {
+    fn run(self, app: &App) -> Outcome<u8> {
+        each(app, &self.containers, |engine, id| {
+            Ok(Some(wait(app, engine, id)?.to_string()))
+        })
+    }
+}
+
+/// Waits until a container does not run; returns its exit code.
+fn wait(app: &App, engine: &Engine, id: &ContainerId) -> Outcome<u64> {
+    /// How soon to look again where nobody tells of the end: the monitor was killed, or is about
+    /// to write its record.
+    const INTERVAL: Duration = Duration::from_millis(50);
+    let bundle = app.run.join("containers").join(id.as_str());
+    loop {
+        if let Ok(mut session) = lamina_monitor::connect(&bundle)
+            && let Ok(exit) = session.wait()
+        {
+            return Ok(exit.code.into());
+        }
+        let inspect = engine.inspect(id).map_err(Failure::from)?;
+        let state = serde_json::to_value(inspect).unwrap_or_default()["State"].take();
+        if state["Running"] != true {
+            return Ok(state["ExitCode"].as_u64().unwrap_or(0));
+        }
+        std::thread::sleep(INTERVAL);
+    }
+}
+
+impl Verb for RmArgs {
+    fn run(self, app: &App) -> Outcome<u8> {
+        let options = RemoveOptions {
+            force: self.force,
+            volumes: self.volumes,
+        };
+        let engine = app.engine()?;
+        let mut failed = false;
+        for name in &self.containers {
+            match remove(&engine, name, options) {
+                Ok(()) => ui::out(&format!("{name}\n"))?,
+                // With --force one that is not there is as good as removed, but worth a word.
+                Err(failure) => {
+                    ui::err(&failure.render());
+                    failed |= !(self.force && failure.kind() == ErrorKind::NotFound);
+                }
+            }
+        }
+        all_done(failed)
+    }
+}
+
+fn remove(engine: &Engine, name: &str, options: RemoveOptions) -> Outcome {
+    let id = find(engine, name)?;
+    let failure = match engine.remove(&id, options) {
+        Ok(()) => return Ok(()),
+        Err(error) => Failure::from(error),
+    };
+    Err(match failure.kind() {
+        ErrorKind::FailedPrecondition => {
+            failure.hint(format!("lamina stop {name}, or lamina rm -f {name}"))
+        }
+        _ => with_hints(failure, About::Container(name)),
+    })
+}
+
+impl Verb for CleanupArgs {
+    fn run(self, app: &App) -> Outcome<u8> {
+        let id = self
+            .container
+            .parse::<ContainerId>()
+            .map_err(|error| Failure::new(error, ErrorKind::InvalidArgument))?;
+        app.engine()?.cleanup(&id).map_err(Failure::from)?;
+        Ok(exit_codes::SUCCESS)
+    }
+}

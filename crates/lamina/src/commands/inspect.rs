@@ -1,0 +1,127 @@
+//! `inspect`, of containers and images alike.
+
+use clap::Args;
+use lamina_engine::Engine;
+use lamina_types::ErrorKind;
+use serde_json::Value;
+
+use crate::app::App;
+use crate::args::InspectArgs;
+use crate::cli::Verb;
+use crate::commands::format::render_one;
+use crate::exit_codes;
+use crate::failure::{Failure, Outcome};
+use crate::ui;
+
+/// `lamina container inspect`.
+#[derive(Debug, Args)]
+pub(crate) struct InspectContainer {
+    /// Format output: json, or a Go template
+    #[arg(short, long, value_name = "FORMAT")]
+    format: Option<String>,
+    /// Containers by name or id
+    #[arg(value_name = "CONTAINER", required = true)]
+    names: Vec<String>,
+}
+
+/// `lamina image inspect`.
+#[derive(Debug, Args)]
+pub(crate) struct InspectImage {
+    /// Format output: json, or a Go template
+    #[arg(short, long, value_name = "FORMAT")]
+    format: Option<String>,
+    /// Images by name or id
+    #[arg(value_name = "IMAGE", required = true)]
+    names: Vec<String>,
+}
+
+/// What is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Container,
+    Image,
+    Either,
+}
+
+impl Verb for InspectArgs {
+    fn run(self, app: &App) -> Outcome<u8> {
+        let kind = match self.kind.as_deref() {
+            None | Some("") => Kind::Either,
+            Some("container") => Kind::Container,
+            Some("image") => Kind::Image,
+            Some(other) => {
+                return Err(Failure::usage(format!(
+                    "invalid argument {other:?} for --type: expected container or image"
+                )));
+            }
+        };
+        inspect(app, kind, self.format.as_deref(), &self.names)
+    }
+}
+
+impl Verb for InspectContainer {
+    fn run(self, app: &App) -> Outcome<u8> {
+        inspect(app, Kind::Container, self.format.as_deref(), &self.names)
+    }
+}
+
+impl Verb for InspectImage {
+    fn run(self, app: &App) -> Outcome<u8> {
+        inspect(app, Kind::Image, self.format.as_deref(), &self.names)
+    }
+}
+
+/// Shows what was found, and says for each name that was not what is wrong.
+fn inspect(app: &App, kind: Kind, format: Option<&str>, names: &[String]) -> Outcome<u8> {
+    let engine = app.engine()?;
+    let mut documents = Vec::new();
+    let mut failures = Vec::new();
+    for name in names {
+        match document(&engine, kind, name) {
+            Ok(document) => documents.push(document),
+            Err(failure) => failures.push(failure),
+        }
+    }
+    let text = match format {
+        None => serde_json::to_string_pretty(&documents).unwrap_or_default() + "\n",
+        Some("json") => serde_json::to_string(&documents).unwrap_or_default() + "\n",
+        Some(format) => {
+            let mut text = String::new();
+            for document in &documents {
+                text += &render_one(format, document)?;
+            }
+            text
+        }
+    };
+    ui::out(&text)?;
+    if failures.is_empty() {
+        return Ok(exit_codes::SUCCESS);
+    }
+    for failure in failures {
+        ui::err(&failure.render());
+    }
+    Err(Failure::printed())
+}
+
+fn document(engine: &Engine, kind: Kind, name: &str) -> Outcome<Value> {
+    if kind != Kind::Image {
+        let found = engine.find(name).map_err(Failure::from);
+        match found {
+            Ok(id) => {
+                let inspect = engine.inspect(&id).map_err(Failure::from)?;
+                return Ok(serde_json::to_value(inspect).unwrap_or_default());
+            }
+            Err(failure) if kind == Kind::Either && failure.kind() == ErrorKind::NotFound => {}
+            Err(failure) => return Err(failure.hint("lamina ps -a shows all containers")),
+        }
+    }
+    let images = engine.images();
+    match images.find(name).map_err(Failure::from) {
+        Ok(image) => images.inspect(&image).map_err(Failure::from),
+        Err(failure) if kind == Kind::Either && failure.kind() == ErrorKind::NotFound => Err(
+            Failure::said(ErrorKind::NotFound, format!("no such object: {name}"))
+                .hint("lamina ps -a shows all containers, lamina images all images"),
+        ),
+        Err(failure) => Err(failure.hint("lamina images shows all images")),
+    }
+}

@@ -1,0 +1,20 @@
+//! The commands: what is meant to the engine, and its answers to the terminal.
+
+mod containers;
+mod diff;
+mod foreground;
+mod format;
+mod images;
+mod info;
+mod inspect;
+mod logs;
+mod monitor;
+mod ps;
+mod pull;
+mod run;
+mod version;
+
+pub(crate) use foreground::ForwardedSignals;
+pub(crate) use inspect::{InspectContainer, InspectImage};
+pub(crate) use monitor::monitor;
+pub(crate) use version::VERSION;

@@ -1,0 +1,163 @@
+//! `ps`.
+
+use jiff::Timestamp;
+use lamina_engine::ContainerSummary;
+use serde_json::{Map, Value, json};
+
+use crate::app::App;
+use crate::args::PsArgs;
+use crate::cli::Verb;
+use crate::commands::format::{bad_format, docker_time, label_list};
+use crate::exit_codes;
+use crate::failure::{Failure, Outcome};
+use crate::ui::{self, Column, Format};
+
+mod filter;
+
+use filter::Filter;
+
+/// How much of a command a table shows.
+const COMMAND_SHOWN: usize = 20;
+
+/// The fields, with the headers of those that tables are made of.
+const COLUMNS: [Column; 12] = [
+    Column {
+        field: "ID",
+        header: "CONTAINER ID",
+    },
+    Column {
+        field: "Image",
+        header: "IMAGE",
+    },
+    Column {
+        field: "Command",
+        header: "COMMAND",
+    },
+    Column {
+        field: "CreatedAt",
+        header: "CREATED AT",
+    },
+    Column {
+        field: "RunningFor",
+        header: "CREATED",
+    },
+    Column {
+        field: "Status",
+        header: "STATUS",
+    },
+    Column {
+        field: "State",
+        header: "STATE",
+    },
+    Column {
+        field: "Ports",
+        header: "PORTS",
+    },
+    Column {
+        field: "Names",
+        header: "NAMES",
+    },
+    Column {
+        field: "Labels",
+        header: "LABELS",
+    },
+    Column {
+        field: "Mounts",
+        header: "MOUNTS",
+    },
+    Column {
+        field: "Networks",
+        header: "NETWORKS",
+    },
+];
+const TABLE: [&str; 7] = [
+    "ID",
+    "Image",
+    "Command",
+    "RunningFor",
+    "Status",
+    "Ports",
+    "Names",
+];
+
+impl Verb for PsArgs {
+    fn run(self, app: &App) -> Outcome<u8> {
+        let filters = Filter::parse_all(&self.filter)?;
+        let columns: &[&str] = if self.quiet { &["ID"] } else { &TABLE };
+        let format = match (self.quiet, self.format.as_deref()) {
+            (true, None) => Format::parse(Some("{{.ID}}"), columns),
+            (_, format) => Format::parse(format, columns),
+        }
+        .map_err(bad_format)?;
+        let last = if self.latest { Some(1) } else { self.last };
+        // Asking for a state is asking for containers in it, running or not.
+        let all = self.all || last.is_some() || filters.iter().any(Filter::names_a_state);
+        let engine = app.engine()?;
+        let list = engine.list(all).map_err(Failure::from)?;
+        let now = Timestamp::now();
+        let shown = list
+            .iter()
+            .filter(|container| Filter::accept(&filters, container, &list))
+            .take(last.unwrap_or(usize::MAX));
+        let rows: Vec<Map<String, Value>> = shown
+            .map(|container| row(container, self.no_trunc, now))
+            .collect();
+        ui::out(&format.render(&COLUMNS, &rows).map_err(bad_format)?)?;
+        Ok(exit_codes::SUCCESS)
+    }
+}
+
+fn row(container: &ContainerSummary, whole: bool, now: Timestamp) -> Map<String, Value> {
+    let id = if whole {
+        container.id.as_str()
+    } else {
+        container.id.short()
+    };
+    let created = container.created.parse::<Timestamp>().ok();
+    let row = json!({
+        "ID": id,
+        "Image": container.image,
+        "Command": command(&container.command, whole),
+        "CreatedAt": created.map(docker_time),
+        "RunningFor": created.map(|created| ui::ago(created, now)),
+        "Status": container.status,
+        "State": container.state.status.as_str(),
+        "Ports": "",
+        "Names": container.name.as_str(),
+        "Labels": label_list(&container.labels),
+        "Mounts": "",
+        "Networks": "",
+        "Label": container.labels,
+    });
+    match row {
+        Value::Object(row) => row,
+        _ => Map::new(),
+    }
+}
+
+/// Shows a command in quotes, as Docker does.
+fn command(words: &[String], whole: bool) -> String {
+    let line = words.join(" ");
+    let shown = match line.char_indices().nth(COMMAND_SHOWN - 1) {
+        Some((at, c)) if !whole && at + c.len_utf8() < line.len() => format!("{}…", &line[..at]),
+        _ => line,
+    };
+    format!("\"{}\"", ui::escape(&shown))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::command;
+
+    #[test]
+    fn long_commands_are_cut_as_docker_cuts_them() {
+        let words = ["sh", "-c", "echo a long command line"].map(str::to_owned);
+        assert_eq!(command(&words, false), "\"sh -c echo a long c…\"");
+        assert_eq!(command(&words, true), "\"sh -c echo a long command line\"");
+        assert_eq!(
+            command(&["x".repeat(20)], false),
+            format!("\"{}\"", "x".repeat(20))
+        );
+        assert_eq!(command(&["\u{1b}[2J".to_owned()], false), "\"\\u{1b}[2J\"");
+    }
+}

@@ -1,0 +1,127 @@
+//! `ps --filter`: several of one key are alternatives, of different keys all must hold.
+
+use std::mem::discriminant;
+
+use lamina_engine::ContainerSummary;
+use lamina_types::Reference;
+
+use crate::failure::{Failure, Outcome};
+
+/// One condition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Filter {
+    /// The beginning of the id.
+    Id(String),
+    /// A part of the name.
+    Name(String),
+    /// A label, and its value.
+    Label(String, Option<String>),
+    /// The state.
+    Status(String),
+    /// The exit code.
+    Exited(u8),
+    /// The image, by name or id.
+    Ancestor(String),
+    /// Made before this container.
+    Before(String),
+    /// Made after this container.
+    Since(String),
+}
+
+impl Filter {
+    pub(super) fn parse_all(texts: &[String]) -> Outcome<Vec<Self>> {
+        texts.iter().map(|text| Self::parse(text)).collect()
+    }
+
+    fn parse(text: &str) -> Outcome<Self> {
+        let fail = || {
+            Failure::said(
+                lamina_types::ErrorKind::InvalidArgument,
+                format!("invalid filter {text:?}"),
+            )
+            .hint("known are id=, name=, label=, status=, exited=, ancestor=, before=, since=")
+        };
+        let (key, value) = text.split_once('=').ok_or_else(fail)?;
+        let owned = value.to_owned();
+        Ok(match key {
+            "id" => Self::Id(owned),
+            "name" => Self::Name(value.trim_start_matches('/').to_owned()),
+            "label" => match value.split_once('=') {
+                Some((key, value)) => Self::Label(key.to_owned(), Some(value.to_owned())),
+                None => Self::Label(owned, None),
+            },
+            "status" => match value {
+                "created" | "running" | "exited" | "dead" => Self::Status(owned),
+                _ => return Err(fail()),
+            },
+            "exited" => Self::Exited(value.parse().map_err(|_| fail())?),
+            "ancestor" => Self::Ancestor(owned),
+            "before" => Self::Before(owned),
+            "since" => Self::Since(owned),
+            _ => return Err(fail()),
+        })
+    }
+
+    /// Returns whether the condition only makes sense for containers in any state.
+    pub(super) fn names_a_state(&self) -> bool {
+        matches!(self, Self::Status(_) | Self::Exited(_))
+    }
+
+    /// Returns whether a container meets the conditions.
+    pub(super) fn accept(
+        filters: &[Self],
+        container: &ContainerSummary,
+        all: &[ContainerSummary],
+    ) -> bool {
+        filters.iter().all(|filter| {
+            let same_key = filters
+                .iter()
+                .filter(|other| discriminant(*other) == discriminant(filter));
+            match filter {
+                // Labels must all be there.
+                Self::Label(..) => filter.matches(container, all),
+                _ => same_key
+                    .into_iter()
+                    .any(|filter| filter.matches(container, all)),
+            }
+        })
+    }
+
+    fn matches(&self, container: &ContainerSummary, all: &[ContainerSummary]) -> bool {
+        match self {
+            Self::Id(prefix) => container.id.as_str().starts_with(prefix.as_str()),
+            Self::Name(part) => container.name.as_str().contains(part.as_str()),
+            Self::Label(key, value) => container
+                .labels
+                .get(key)
+                .is_some_and(|have| value.as_ref().is_none_or(|value| value == have)),
+            Self::Status(status) => container.state.status.as_str() == status,
+            Self::Exited(code) => {
+                container.state.status.as_str() == "exited" && container.state.exit_code == *code
+            }
+            Self::Ancestor(image) => is_image(container, image),
+            Self::Before(other) => {
+                created(all, other).is_some_and(|time| container.created.as_str() < time)
+            }
+            Self::Since(other) => {
+                created(all, other).is_some_and(|time| container.created.as_str() > time)
+            }
+        }
+    }
+}
+
+fn is_image(container: &ContainerSummary, image: &str) -> bool {
+    let id = container.image_id.to_string();
+    let by_id = image.len() >= 4
+        && (id.starts_with(image) || container.image_id.0.hex().starts_with(image));
+    let by_name = image
+        .parse::<Reference>()
+        .is_ok_and(|name| name.familiar() == container.image);
+    by_id || by_name
+}
+
+fn created<'a>(all: &'a [ContainerSummary], other: &str) -> Option<&'a str> {
+    let known =
+        |c: &&ContainerSummary| c.name.as_str() == other || c.id.as_str().starts_with(other);
+    all.iter().find(known).map(|c| c.created.as_str())
+}

@@ -1,0 +1,20 @@
+//! What the exit status of a `lamina` command means; the same as Docker's, which scripts know.
+//!
+//! | status | meaning |
+//! |---|---|
+//! | 0 | done |
+//! | 1 | a command other than `run` and `create` failed |
+//! | 125 | `run` or `create` failed before the program was started, or the arguments made no sense |
+//! | 126 | the program of the container is there but cannot be executed |
+//! | 127 | the program of the container was not found |
+//! | 128 + n | the program was killed by signal n: 130 SIGINT, 137 SIGKILL, 143 SIGTERM |
+//! | other | `run` passes on the program's own status |
+
+/// Done.
+pub(crate) const SUCCESS: u8 = 0;
+/// A command other than `run` and `create` failed.
+pub(crate) const FAILED: u8 = 1;
+/// The reader of the output went away: what a program ended by SIGPIPE leaves.
+pub(crate) const BROKEN_PIPE: u8 = 128 + 13;
+/// The engine could not start the container, or the arguments made no sense.
+pub(crate) const ENGINE: u8 = 125;

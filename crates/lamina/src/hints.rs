@@ -1,0 +1,54 @@
+//! What to type next, by what failed and what it was about.
+
+use lamina_types::ErrorKind;
+
+use crate::failure::Failure;
+
+/// What a failed command was about.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum About<'a> {
+    /// An image that is here, or should be.
+    Image,
+    /// A registry's image.
+    Registry(&'a str),
+    /// A container, by what was typed.
+    Container(&'a str),
+    /// The store and the machine.
+    Store,
+}
+
+/// Adds the hints that the table has for a failure.
+pub(crate) fn with_hints(failure: Failure, about: About<'_>) -> Failure {
+    use ErrorKind as Kind;
+    if !rustix::process::geteuid().is_root() && failure.kind() == Kind::PermissionDenied {
+        return failure.hint("sudo lamina …");
+    }
+    match (about, failure.kind()) {
+        (About::Image, Kind::NotFound) => {
+            failure.hint("lamina images shows what is here; lamina pull NAME fetches an image")
+        }
+        (About::Image, Kind::FailedPrecondition) => {
+            failure.hint("lamina ps -a shows the containers that use it; lamina rm removes them")
+        }
+        (About::Registry(image), Kind::Unauthenticated) => {
+            let host = image.split_once('/').map_or("docker.io", |(host, _)| host);
+            failure.hint(format!(
+                "docker login {host} or podman login {host} writes credentials that lamina reads"
+            ))
+        }
+        (About::Registry(image), Kind::Unavailable | Kind::Timeout) => failure.hint(format!(
+            "lamina pull {image} continues where it stopped; --tls-verify=false allows http"
+        )),
+        (About::Registry(_), Kind::NotFound) => {
+            failure.hint("lamina images shows what is here; look for a typing mistake in the name")
+        }
+        (About::Container(_), Kind::NotFound) => failure.hint("lamina ps -a shows all containers"),
+        (About::Container(name), Kind::FailedPrecondition) => {
+            failure.hint(format!("lamina inspect {name} shows its state"))
+        }
+        (_, Kind::ResourceExhausted) => failure
+            .hint("df -h shows what is full; lamina rmi and lamina rm remove what is not needed"),
+        (_, Kind::Unsupported) => failure.hint("lamina info shows what this machine can do"),
+        _ => failure,
+    }
+}

@@ -1,0 +1,18 @@
+//! The terminal: data goes to stdout, everything else to stderr, and nothing else in the product
+//! writes to either.
+
+mod escape;
+mod explain;
+mod format;
+mod progress;
+mod streams;
+mod table;
+mod time;
+
+pub(crate) use escape::{escape, escape_lines};
+pub(crate) use explain::ExplainPrinter;
+pub(crate) use format::{Column, Format, FormatError};
+pub(crate) use progress::Progress;
+pub(crate) use streams::{err, in_is_terminal, out, out_is_terminal};
+
+pub(crate) use time::{ago, parse_moment};

@@ -1,0 +1,47 @@
+//! The life of an image without a registry.
+
+use insta::assert_snapshot;
+use lamina_cli_tests::transcript;
+use lamina_testkit::Host;
+
+#[test]
+fn privileged_images_come_and_go() {
+    let host = Host::new();
+    assert_snapshot!(transcript(&host, &["images"]), @"");
+    host.ok(&["image", "create-minimal", "mine:1"]);
+    let row = "{{.Repository}}|{{.Tag}}|{{.ID}}";
+    assert_snapshot!(transcript(&host, &["images", "--format", row]), @"");
+    assert_eq!(host.ok(&["tag", "mine:1", "other"]), "");
+    let id = host.ok(&["images", "-q", "other"]);
+    assert_eq!(host.ok(&["images", "-q", "--no-trunc", "mine"])[7..19], id);
+    assert_snapshot!(transcript(&host, &["rmi", "mine:1"]), @"");
+    assert_snapshot!(transcript(&host, &["rmi", "other"]), @"");
+    assert_snapshot!(transcript(&host, &["rmi", "other"]), @"");
+    assert_eq!(host.ok(&["images", "-q"]), "");
+    host.sweep();
+}
+
+#[test]
+fn privileged_an_image_in_use_is_kept() {
+    let host = Host::new();
+    host.ok(&["create", "--name", "one", "minimal", "true"]);
+    assert_snapshot!(transcript(&host, &["rmi", "minimal"]), @"");
+    host.ok(&["rm", "one"]);
+    host.ok(&["rmi", "minimal"]);
+    host.sweep();
+}
+
+#[test]
+fn privileged_bad_archives_are_refused() {
+    let host = Host::new();
+    let archive = host.folder().join("bad.tar");
+    std::fs::copy("/etc/passwd", &archive).unwrap();
+    let archive = archive.to_string_lossy().into_owned();
+    for words in [&["load", "-i", &archive][..], &["load", "-i", "/nonexistent"]] {
+        let outcome = host.lamina(words);
+        assert_eq!(outcome.code, 1, "{outcome:?}");
+        assert!(outcome.stderr.starts_with("error: "), "{outcome:?}");
+    }
+    assert_eq!(host.ok(&["images", "-q"]), "");
+    host.sweep();
+}

@@ -1,0 +1,105 @@
+//! What lists and documents show.
+
+use insta::assert_snapshot;
+use lamina_cli_tests::transcript;
+use lamina_testkit::Host;
+
+#[test]
+fn privileged_ps() {
+    let host = Host::new();
+    assert_snapshot!(transcript(&host, &["ps", "-a"]), @"");
+    host.ok(&["create", "--name", "one", "-l", "a=b", "minimal", "sh", "-c", "echo \u{1b}[31m"]);
+    host.ok(&["run", "--name", "two", "minimal", "sh", "-c", "exit 4"]);
+    let format = "{{.Names}}|{{.Image}}|{{.Command}}|{{.State}}|{{.Label \"a\"}}";
+    assert_snapshot!(transcript(&host, &["ps", "-a", "--format", format]), @"");
+    assert_eq!(host.ok(&["ps", "-q"]), "");
+    assert_eq!(host.ok(&["ps", "-l", "--format", "{{.Names}}"]), "two");
+    assert_eq!(host.ok(&["ps", "-n", "5", "--format", "{{.Names}}"]), "two\none");
+    for (filter, names) in [
+        ("name=on", "one"),
+        ("label=a", "one"),
+        ("label=a=c", ""),
+        ("status=exited", "two"),
+        ("status=created", "one"),
+        ("exited=4", "two"),
+        ("ancestor=minimal", "two\none"),
+    ] {
+        let shown = host.ok(&["ps", "-a", "-f", filter, "--format", "{{.Names}}"]);
+        assert_eq!(shown, names, "{filter}");
+    }
+    assert_snapshot!(transcript(&host, &["ps", "-f", "bogus=1"]), @"");
+    let json = host.ok(&["ps", "-a", "--format", "json"]);
+    let row: serde_json::Value = serde_json::from_str(json.lines().next().unwrap()).unwrap();
+    assert_eq!(row["Names"], "two");
+    assert!(row["Status"].as_str().unwrap().starts_with("Exited (4) "));
+    host.ok(&["rm", "one", "two"]);
+    host.sweep();
+}
+
+#[test]
+fn privileged_inspect() {
+    let host = Host::new();
+    host.ok(&["create", "--name", "one", "-e", "A=1", "-m", "64m", "minimal", "sh"]);
+    for (template, expected) in [
+        ("{{.Name}}", "/one"),
+        ("{{.State.Status}}", "created"),
+        ("{{.HostConfig.Memory}}", "67108864"),
+        ("{{json .Config.Cmd}}", "[\"sh\"]"),
+        ("{{.HostConfig.NetworkMode}}", "none"),
+    ] {
+        assert_eq!(host.ok(&["inspect", "-f", template, "one"]), expected, "{template}");
+    }
+    let image = host.ok(&["inspect", "-f", "{{.Image}}", "one"]);
+    assert_eq!(host.ok(&["inspect", "--type", "image", "-f", "{{.Id}}", "minimal"]), image);
+    let all: serde_json::Value = serde_json::from_str(&host.ok(&["inspect", "one"])).unwrap();
+    assert_eq!(all[0]["Name"], "/one");
+    assert_snapshot!(transcript(&host, &["inspect", "nope"]), @"");
+    assert_snapshot!(transcript(&host, &["inspect", "-f", "{{.Nope}}", "one"]), @"");
+    host.ok(&["rm", "one"]);
+    host.sweep();
+}
+
+#[test]
+fn privileged_logs() {
+    let host = Host::new();
+    host.ok(&["run", "--name", "one", "minimal", "sh", "-c", "echo a; echo b >&2; echo c"]);
+    let outcome = host.lamina(&["logs", "one"]);
+    assert_eq!((outcome.stdout.as_str(), outcome.stderr.as_str()), ("a\nc\n", "b\n"));
+    assert_eq!(host.ok(&["logs", "-n", "1", "one"]), "c");
+    assert_eq!(host.ok(&["logs", "--since", "2100-01-01", "one"]), "");
+    assert_eq!(host.ok(&["logs", "--until", "2000-01-01", "one"]), "");
+    let stamped = host.ok(&["logs", "-t", "-n", "1", "one"]);
+    assert!(stamped.ends_with("Z c"), "{stamped}");
+    assert_eq!(host.lamina(&["logs", "-f", "one"]).stdout, "a\nc\n");
+    assert_snapshot!(transcript(&host, &["logs", "nope"]), @"");
+    host.ok(&["rm", "one"]);
+    host.sweep();
+}
+
+#[test]
+fn privileged_diff() {
+    let host = Host::new();
+    let script = "echo x > /etc/new; rm /etc/passwd; echo y >> /etc/group";
+    host.ok(&["run", "--name", "one", "minimal", "sh", "-c", script]);
+    assert_snapshot!(transcript(&host, &["diff", "one"]), @"");
+    host.ok(&["rm", "one"]);
+    host.sweep();
+}
+
+#[test]
+fn privileged_rm() {
+    let host = Host::new();
+    host.ok(&["run", "-d", "--name", "one", "minimal", "sleep", "100"]);
+    assert_snapshot!(transcript(&host, &["rm", "one"]), @"");
+    assert_snapshot!(transcript(&host, &["rm", "-f", "one", "nope"]), @"");
+    assert_snapshot!(transcript(&host, &["rm", "nope"]), @"");
+    host.sweep();
+}
+
+#[test]
+fn privileged_info() {
+    let host = Host::new();
+    assert_eq!(host.ok(&["info", "-f", "{{.Containers}}"]), "0");
+    let text = host.ok(&["info"]);
+    assert!(text.contains("Storage Mode: plain"), "{text}");
+}

@@ -1,0 +1,11 @@
+//! The command line, one file per theme:
+//!
+//! - `help`: what is printed without a container: help, version, mistakes in the arguments;
+//! - `run`: containers of the built-in image, their exit codes, output and end;
+//! - `lists`: what lists and documents show;
+//! - `images`: the life of an image without a registry.
+
+mod help;
+mod images;
+mod lists;
+mod run;

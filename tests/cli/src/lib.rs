@@ -54,7 +54,11 @@ mod tests {
     #[test]
     fn ids_and_folders_are_replaced() {
         let host = Host::new();
-        let text = format!("{}/x {} deadbeefcafe dead", host.folder().display(), "a".repeat(64));
+        let text = format!(
+            "{}/x {} deadbeefcafe dead",
+            host.folder().display(),
+            "a".repeat(64)
+        );
         assert_eq!(normalise(&host, &text), "[HOST]/x [ID] [SHORT ID] dead");
     }
 }

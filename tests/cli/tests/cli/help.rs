@@ -54,7 +54,10 @@ fn bad_values() {
         let outcome = host.lamina(&line);
         assert_eq!(outcome.code, 125, "{words:?}: {outcome:?}");
         assert!(outcome.stdout.is_empty(), "{words:?}: {outcome:?}");
-        assert!(outcome.stderr.starts_with("error: "), "{words:?}: {outcome:?}");
+        assert!(
+            outcome.stderr.starts_with("error: "),
+            "{words:?}: {outcome:?}"
+        );
         assert!(outcome.stderr.contains(expected), "{words:?}: {outcome:?}");
     }
     assert_snapshot!(transcript(&host, &["run", "-p", "80:80", "minimal"]), @"");
@@ -70,7 +73,11 @@ fn a_closed_pipe_ends_a_command_quietly() {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     let mut command = host.command(&["--help"]);
-    let output = command.stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
+    let output = command
+        .stdout(writer)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let output = output.wait_with_output().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }

@@ -37,7 +37,10 @@ fn privileged_bad_archives_are_refused() {
     let archive = host.folder().join("bad.tar");
     std::fs::copy("/etc/passwd", &archive).unwrap();
     let archive = archive.to_string_lossy().into_owned();
-    for words in [&["load", "-i", &archive][..], &["load", "-i", "/nonexistent"]] {
+    for words in [
+        &["load", "-i", &archive][..],
+        &["load", "-i", "/nonexistent"],
+    ] {
         let outcome = host.lamina(words);
         assert_eq!(outcome.code, 1, "{outcome:?}");
         assert!(outcome.stderr.starts_with("error: "), "{outcome:?}");

@@ -8,13 +8,26 @@ use lamina_testkit::Host;
 fn privileged_ps() {
     let host = Host::new();
     assert_snapshot!(transcript(&host, &["ps", "-a"]), @"");
-    host.ok(&["create", "--name", "one", "-l", "a=b", "minimal", "sh", "-c", "echo \u{1b}[31m"]);
+    host.ok(&[
+        "create",
+        "--name",
+        "one",
+        "-l",
+        "a=b",
+        "minimal",
+        "sh",
+        "-c",
+        "echo \u{1b}[31m",
+    ]);
     host.ok(&["run", "--name", "two", "minimal", "sh", "-c", "exit 4"]);
     let format = "{{.Names}}|{{.Image}}|{{.Command}}|{{.State}}|{{.Label \"a\"}}";
     assert_snapshot!(transcript(&host, &["ps", "-a", "--format", format]), @"");
     assert_eq!(host.ok(&["ps", "-q"]), "");
     assert_eq!(host.ok(&["ps", "-l", "--format", "{{.Names}}"]), "two");
-    assert_eq!(host.ok(&["ps", "-n", "5", "--format", "{{.Names}}"]), "two\none");
+    assert_eq!(
+        host.ok(&["ps", "-n", "5", "--format", "{{.Names}}"]),
+        "two\none"
+    );
     for (filter, names) in [
         ("name=on", "one"),
         ("label=a", "one"),
@@ -39,7 +52,9 @@ fn privileged_ps() {
 #[test]
 fn privileged_inspect() {
     let host = Host::new();
-    host.ok(&["create", "--name", "one", "-e", "A=1", "-m", "64m", "minimal", "sh"]);
+    host.ok(&[
+        "create", "--name", "one", "-e", "A=1", "-m", "64m", "minimal", "sh",
+    ]);
     for (template, expected) in [
         ("{{.Name}}", "/one"),
         ("{{.State.Status}}", "created"),
@@ -47,10 +62,17 @@ fn privileged_inspect() {
         ("{{json .Config.Cmd}}", "[\"sh\"]"),
         ("{{.HostConfig.NetworkMode}}", "none"),
     ] {
-        assert_eq!(host.ok(&["inspect", "-f", template, "one"]), expected, "{template}");
+        assert_eq!(
+            host.ok(&["inspect", "-f", template, "one"]),
+            expected,
+            "{template}"
+        );
     }
     let image = host.ok(&["inspect", "-f", "{{.Image}}", "one"]);
-    assert_eq!(host.ok(&["inspect", "--type", "image", "-f", "{{.Id}}", "minimal"]), image);
+    assert_eq!(
+        host.ok(&["inspect", "--type", "image", "-f", "{{.Id}}", "minimal"]),
+        image
+    );
     let all: serde_json::Value = serde_json::from_str(&host.ok(&["inspect", "one"])).unwrap();
     assert_eq!(all[0]["Name"], "/one");
     assert_snapshot!(transcript(&host, &["inspect", "nope"]), @"");
@@ -62,9 +84,20 @@ fn privileged_inspect() {
 #[test]
 fn privileged_logs() {
     let host = Host::new();
-    host.ok(&["run", "--name", "one", "minimal", "sh", "-c", "echo a; echo b >&2; echo c"]);
+    host.ok(&[
+        "run",
+        "--name",
+        "one",
+        "minimal",
+        "sh",
+        "-c",
+        "echo a; echo b >&2; echo c",
+    ]);
     let outcome = host.lamina(&["logs", "one"]);
-    assert_eq!((outcome.stdout.as_str(), outcome.stderr.as_str()), ("a\nc\n", "b\n"));
+    assert_eq!(
+        (outcome.stdout.as_str(), outcome.stderr.as_str()),
+        ("a\nc\n", "b\n")
+    );
     assert_eq!(host.ok(&["logs", "-n", "1", "one"]), "c");
     assert_eq!(host.ok(&["logs", "--since", "2100-01-01", "one"]), "");
     assert_eq!(host.ok(&["logs", "--until", "2000-01-01", "one"]), "");

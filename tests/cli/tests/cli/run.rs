@@ -49,10 +49,19 @@ fn privileged_output_stays_apart_and_input_arrives() {
     let (out, err) = (outcome.stdout.as_str(), outcome.stderr.as_str());
     assert_eq!((out, err.lines().last()), ("out\n", Some("err")));
     let mut command = host.command(&["run", "--rm", "-i", "minimal", "cat"]);
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     child.stdin.take().unwrap().write_all(b"hello\n").unwrap();
     let mut output = String::new();
-    child.stdout.take().unwrap().read_to_string(&mut output).unwrap();
+    child
+        .stdout
+        .take()
+        .unwrap()
+        .read_to_string(&mut output)
+        .unwrap();
     assert!(child.wait().unwrap().success());
     assert_eq!(output, "hello\n");
     host.sweep();
@@ -67,9 +76,17 @@ fn privileged_flags_reach_the_program() {
         (&["-h", "box"], "hostname", "box"),
         (&["-u", "1000:1001"], "id -u; id -g", "1000\n1001"),
         (&["--entrypoint", "echo"], "x", "-c x"),
-        (&["--read-only"], "touch /x 2>/dev/null || echo refused", "refused"),
+        (
+            &["--read-only"],
+            "touch /x 2>/dev/null || echo refused",
+            "refused",
+        ),
         (&["--tmpfs", "/t"], "touch /t/x && echo written", "written"),
-        (&["--cap-drop", "ALL"], "grep CapEff /proc/self/status", "CapEff:\t0000000000000000"),
+        (
+            &["--cap-drop", "ALL"],
+            "grep CapEff /proc/self/status",
+            "CapEff:\t0000000000000000",
+        ),
     ] {
         let mut words = flags.to_vec();
         words.push("minimal");
@@ -79,7 +96,11 @@ fn privileged_flags_reach_the_program() {
         }
         words.extend(["-c", script]);
         let outcome = run(&host, &words);
-        assert_eq!(outcome.stdout.trim_end(), expected, "{flags:?}: {outcome:?}");
+        assert_eq!(
+            outcome.stdout.trim_end(),
+            expected,
+            "{flags:?}: {outcome:?}"
+        );
     }
     host.sweep();
 }
@@ -92,11 +113,20 @@ fn privileged_a_directory_of_the_host() {
     let mount = format!("{}:/x", shared.display());
     let read_only = format!("{mount}:ro");
     let write = ["minimal", "sh", "-c", "echo hi > /x/file"];
-    assert_eq!(run(&host, &[&["-v", &read_only][..], &write].concat()).code, 2);
+    assert_eq!(
+        run(&host, &[&["-v", &read_only][..], &write].concat()).code,
+        2
+    );
     assert_eq!(run(&host, &[&["-v", &mount][..], &write].concat()).code, 0);
-    assert_eq!(std::fs::read_to_string(shared.join("file")).unwrap(), "hi\n");
+    assert_eq!(
+        std::fs::read_to_string(shared.join("file")).unwrap(),
+        "hi\n"
+    );
     // A relative source is below the working directory, which is the host's folder.
-    assert_eq!(run(&host, &["-v", "./shared:/x", "minimal", "ls", "/x"]).stdout, "file\n");
+    assert_eq!(
+        run(&host, &["-v", "./shared:/x", "minimal", "ls", "/x"]).stdout,
+        "file\n"
+    );
     assert_snapshot!(show(&host, &run(&host, &["-v", "./nope:/x", "minimal", "true"])), @"");
     host.sweep();
 }
@@ -111,10 +141,22 @@ fn privileged_an_unknown_image() {
 #[test]
 fn privileged_detached_and_its_end() {
     let host = Host::new();
-    let id = host.ok(&["run", "-d", "--name", "bg", "minimal", "sh", "-c", "echo up; sleep 100"]);
+    let id = host.ok(&[
+        "run",
+        "-d",
+        "--name",
+        "bg",
+        "minimal",
+        "sh",
+        "-c",
+        "echo up; sleep 100",
+    ]);
     assert_eq!(id.len(), 64);
     assert_eq!(host.ok(&["ps", "-q", "--no-trunc"]), id);
-    assert_eq!(host.ok(&["inspect", "-f", "{{.State.Status}}", "bg"]), "running");
+    assert_eq!(
+        host.ok(&["inspect", "-f", "{{.State.Status}}", "bg"]),
+        "running"
+    );
     assert_eq!(host.ok(&["stop", "-t", "0", "bg"]), "bg");
     assert_eq!(host.ok(&["wait", "bg"]), "137");
     assert_eq!(host.ok(&["logs", "bg"]), "up");
@@ -154,12 +196,20 @@ fn privileged_explain_tells_every_process() {
     let outcome = run(&host, &["--explain=json", "minimal", "true"]);
     assert_eq!(outcome.code, 0, "{outcome:?}");
     let lines = outcome.stderr.lines().filter(|line| line.starts_with('{'));
-    let steps: Vec<serde_json::Value> =
-        lines.map(|line| serde_json::from_str(line).unwrap()).collect();
+    let steps: Vec<serde_json::Value> = lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     for process in ["lamina", "monitor", "init"] {
-        assert!(steps.iter().any(|step| step["process"] == process), "{process}: {outcome:?}");
+        assert!(
+            steps.iter().any(|step| step["process"] == process),
+            "{process}: {outcome:?}"
+        );
     }
-    assert!(steps.iter().any(|step| step["command"].as_str().unwrap().contains("pivot_root")));
+    assert!(
+        steps
+            .iter()
+            .any(|step| step["command"].as_str().unwrap().contains("pivot_root"))
+    );
     let text = run(&host, &["--explain", "minimal", "true"]).stderr;
     assert!(text.contains("$ ") && text.contains("in all"), "{text}");
     host.sweep();

@@ -12,14 +12,14 @@ use lamina_types::{ContainerId, ErrorKind, Rootfs};
 use oci_spec::runtime::Spec;
 use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, openat};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, send, socketpair};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::cgroup::hierarchy::{Hierarchies, Version};
 use crate::cgroup::{Cgroup, CgroupError};
+use crate::init;
 use crate::init::report::{self, Failure, Report};
-use crate::init::{self, JOINED};
 use crate::plan::{Plan, PlanError};
 
 /// What becomes the program's stdin, stdout and stderr.
@@ -257,7 +257,7 @@ fn spawn(
                     .explain
                     .report("clone", why, command, begun.elapsed());
             }
-            let readied = ready(&ours, pid, cgroup, request.explain);
+            let readied = ready(&ours, request.explain);
             readied
                 .map(|terminal| Spawned {
                     pid,
@@ -299,29 +299,8 @@ fn clone(plan: &Plan, directory: Option<&OwnedFd>) -> Result<Cloned, CreateError
     cloned
 }
 
-/// Puts the child into its cgroups where the clone did not, and waits until it is set up.
-fn ready(
-    channel: &OwnedFd,
-    pid: Pid,
-    cgroup: Option<&Cgroup>,
-    explain: &mut Explainer,
-) -> Result<Option<OwnedFd>, CreateError> {
-    if let Some(cgroup) = cgroup.filter(|cgroup| !cgroup.is_unified()) {
-        let joined = explain.step(
-            "join cgroups",
-            "from here on every process of the container is counted and limited",
-            || format!("echo {pid} | tee {}", cgroup.files("cgroup.procs")),
-            || cgroup.join(pid),
-        );
-        match joined {
-            // It has failed meanwhile, and says why itself.
-            Err(CgroupError::Limit { source, .. })
-                if Errno::from_io_error(&source) == Some(Errno::SRCH) => {}
-            other => other?,
-        }
-        // If it is gone already, the receive says so.
-        let _ = send(channel, JOINED, SendFlags::NOSIGNAL);
-    }
+/// Waits until the child is set up, or says why not.
+fn ready(channel: &OwnedFd, explain: &mut Explainer) -> Result<Option<OwnedFd>, CreateError> {
     let received = explain.step(
         "wait for init",
         "it mounts, masks and limits meanwhile",

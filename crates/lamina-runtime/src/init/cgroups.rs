@@ -1,7 +1,6 @@
 //! The cgroup namespace and what of the cgroups the container sees.
 //!
-//! On v1 the parent moves this process while it is busy with its mounts; the namespace and the
-//! cgroup mounts wait for that, because their root is where the process is at that moment.
+//! Joining comes first, so that all the rest is counted too.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -12,113 +11,98 @@ use lamina_sys::mount::{
 };
 use lamina_types::explain::Explainer;
 use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat, symlinkat};
+use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
-use rustix::net::{RecvFlags, recv};
 use rustix::thread::UnshareFlags;
 
 use super::Context;
 use super::mounts::{attach, directory};
 use super::report::{Failure, Step};
-use crate::cgroup::Member;
+use crate::cgroup::{CgroupError, Member};
 use crate::compat::new_filesystem;
 use crate::plan::mounts::MountPlan;
 
-/// What a parent sends when the process is in its cgroups.
-pub(crate) const JOINED: &[u8] = b"joined";
-
-/// Whether this process is in its cgroups yet.
-pub(super) struct Joined<'a> {
-    context: &'a Context<'a>,
-    done: bool,
+/// Joins the container's cgroups, and makes the cgroup namespace, whose root is where the process
+/// is at that moment. On v2 it was born where it belongs.
+pub(super) fn join(context: &Context<'_>, explain: &mut Explainer) -> Result<(), Failure> {
+    if let Some(cgroup) = context.cgroup.filter(|cgroup| !cgroup.is_unified()) {
+        explain
+            .step(
+                "join cgroups",
+                "from here on every process of the container is counted and limited",
+                || format!("echo 0 | tee {}", cgroup.files("tasks")),
+                || cgroup.join_self(),
+            )
+            .map_err(|error| refused(&error))?;
+    }
+    if !context.plan.namespaces.cgroup {
+        return Ok(());
+    }
+    explain
+        .step(
+            "cgroup namespace",
+            "/proc/self/cgroup and the cgroup mounts start at the container's own",
+            || "unshare --cgroup".to_owned(),
+            || lamina_sys::namespace::unshare(UnshareFlags::NEWCGROUP),
+        )
+        .step(|| "make a cgroup namespace".to_owned())
 }
 
-impl<'a> Joined<'a> {
-    pub(super) fn new(context: &'a Context<'a>) -> Self {
-        Self {
-            context,
-            done: false,
+fn refused(error: &CgroupError) -> Failure {
+    let errno = match error {
+        CgroupError::Limit { source, .. } | CgroupError::Io { source, .. } => {
+            Errno::from_io_error(source)
         }
-    }
+        _ => None,
+    };
+    Failure::new(&error.to_string(), errno.unwrap_or(Errno::IO))
+}
 
-    /// Waits for the parent, once, and makes the cgroup namespace.
-    pub(super) fn wait(&mut self, explain: &mut Explainer) -> Result<(), Failure> {
-        if self.done {
-            return Ok(());
-        }
-        let by_parent = self
-            .context
-            .cgroup
-            .is_some_and(|cgroup| !cgroup.is_unified());
-        if by_parent {
-            let mut word = [0_u8; 16];
-            let (_, read) = rustix::io::retry_on_intr(|| {
-                recv(&self.context.channel, &mut word[..], RecvFlags::empty())
-            })
-            .step(|| "wait for the cgroups".to_owned())?;
-            if word.get(..read) != Some(JOINED) {
-                return Err(Failure::invalid("the parent went away".to_owned()));
-            }
-        }
-        self.done = true;
-        if self.context.plan.namespaces.cgroup {
-            explain
-                .step(
-                    "cgroup namespace",
-                    "/proc/self/cgroup and the cgroup mounts start at the container's own",
-                    || "unshare --cgroup".to_owned(),
-                    || lamina_sys::namespace::unshare(UnshareFlags::NEWCGROUP),
-                )
-                .step(|| "make a cgroup namespace".to_owned())?;
-        }
-        Ok(())
+/// Mounts the cgroups as Docker does: the cgroup2 hierarchy, or for v1 a tmpfs with one bind
+/// of the container's own directory per hierarchy.
+pub(super) fn mount(context: &Context<'_>, root: &Root, plan: &MountPlan) -> Result<(), Failure> {
+    let Some(cgroup) = context.cgroup else {
+        return Ok(());
+    };
+    let target = directory(root, plan)?;
+    if cgroup.is_unified() {
+        let mount = new_filesystem("cgroup2", &[("source", Some("cgroup"))], plan.attributes)?;
+        return attach(&mount, &target, &plan.target);
     }
+    let parameters = [("source", Some("tmpfs")), ("mode", Some("755"))];
+    let tmpfs = new_filesystem("tmpfs", &parameters, NOSUID | NOEXEC | NODEV)?;
+    attach(&tmpfs, &target, &plan.target)?;
+    for member in cgroup.members() {
+        bind(&tmpfs, member, plan)?;
+    }
+    let attributes = Attributes {
+        set: plan.attributes & RDONLY,
+        ..Attributes::default()
+    };
+    set_attributes(tmpfs.as_fd(), &attributes).step(|| "make the cgroups read-only".to_owned())
+}
 
-    /// Mounts the cgroups as Docker does: the cgroup2 hierarchy, or for v1 a tmpfs with one bind
-    /// of the container's own directory per hierarchy.
-    pub(super) fn mount(&self, root: &Root, plan: &MountPlan) -> Result<(), Failure> {
-        let Some(cgroup) = self.context.cgroup else {
-            return Ok(());
-        };
-        let target = directory(root, plan)?;
-        if cgroup.is_unified() {
-            let mount = new_filesystem("cgroup2", &[("source", Some("cgroup"))], plan.attributes)?;
-            return attach(&mount, &target, &plan.target);
-        }
-        let parameters = [("source", Some("tmpfs")), ("mode", Some("755"))];
-        let tmpfs = new_filesystem("tmpfs", &parameters, NOSUID | NOEXEC | NODEV)?;
-        attach(&tmpfs, &target, &plan.target)?;
-        for member in cgroup.members() {
-            self.bind(&tmpfs, member, plan)?;
-        }
-        let attributes = Attributes {
-            set: plan.attributes & RDONLY,
-            ..Attributes::default()
-        };
-        set_attributes(tmpfs.as_fd(), &attributes).step(|| "make the cgroups read-only".to_owned())
+fn bind(tmpfs: &OwnedFd, member: &Member, plan: &MountPlan) -> Result<(), Failure> {
+    let act = || format!("show the cgroup {}", member.dir.display());
+    let name = member.name.as_str();
+    mkdirat(tmpfs, name, Mode::from_raw_mode(0o755)).step(act)?;
+    // Programs look for /sys/fs/cgroup/cpu also where it is mounted with cpuacct.
+    for controller in member
+        .controllers
+        .iter()
+        .filter(|controller| *controller != name)
+    {
+        symlinkat(name, tmpfs, controller.as_str()).step(act)?;
     }
-
-    fn bind(&self, tmpfs: &OwnedFd, member: &Member, plan: &MountPlan) -> Result<(), Failure> {
-        let act = || format!("show the cgroup {}", member.dir.display());
-        let name = member.name.as_str();
-        mkdirat(tmpfs, name, Mode::from_raw_mode(0o755)).step(act)?;
-        // Programs look for /sys/fs/cgroup/cpu also where it is mounted with cpuacct.
-        for controller in member
-            .controllers
-            .iter()
-            .filter(|controller| *controller != name)
-        {
-            symlinkat(name, tmpfs, controller.as_str()).step(act)?;
-        }
-        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-        let tree = open_tree(CWD, &member.dir, flags).step(act)?;
-        let attributes = Attributes {
-            set: plan.attributes | NOSUID | NOEXEC | NODEV,
-            propagation: Some(PropagationType::Private),
-            ..Attributes::default()
-        };
-        set_attributes(tree.as_fd(), &attributes).step(act)?;
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let target = openat(tmpfs, name, flags, Mode::empty()).step(act)?;
-        attach(&tree, &target, Path::new(name))
-    }
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let tree = open_tree(CWD, &member.dir, flags).step(act)?;
+    let attributes = Attributes {
+        set: plan.attributes | NOSUID | NOEXEC | NODEV,
+        propagation: Some(PropagationType::Private),
+        ..Attributes::default()
+    };
+    set_attributes(tree.as_fd(), &attributes).step(act)?;
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let target = openat(tmpfs, name, flags, Mode::empty()).step(act)?;
+    attach(&tree, &target, Path::new(name))
 }

@@ -5,13 +5,12 @@
 //! was being done; it travels to the parent over the channel (`report`).
 //!
 //! Order matters and is said where it does. In short: leave the host's signals and descriptors →
-//! join namespaces → take the bind sources while the host is still visible → make the mount tree
+//! join cgroups and namespaces → take the bind sources while the host is still visible → make the mount tree
 //! private → build the root → pivot into it → limits and identity → wait for `start` → filter,
 //! user, capabilities → execute.
 
 mod binds;
 mod cgroups;
-pub(crate) use cgroups::JOINED;
 mod devices;
 mod execute;
 mod masks;
@@ -93,6 +92,7 @@ fn explainer(pipe: Option<&OwnedFd>) -> Explainer {
 /// Everything up to the wait for `start`. Returns what becomes stdin, stdout and stderr.
 fn prepare(context: &Context<'_>, explain: &mut Explainer) -> Result<[OwnedFd; 3], Failure> {
     let plan = context.plan;
+    cgroups::join(context, explain)?;
     settings::join_namespaces(&plan.namespaces)?;
     settings::oom_score(&plan.process)?;
     // Sources are opened while the host's tree is still the root and its mounts still belong to
@@ -107,9 +107,7 @@ fn prepare(context: &Context<'_>, explain: &mut Explainer) -> Result<[OwnedFd; 3
         )
         .step(|| "make the mounts private".to_owned())?;
     let root = root::mount(context, explain)?;
-    let mut cgroups = cgroups::Joined::new(context);
-    let devpts = mounts::all(context, &root, sources, &mut cgroups, explain)?;
-    cgroups.wait(explain)?;
+    let devpts = mounts::all(context, &root, sources, explain)?;
     devices::make(&root, &plan.devices, explain)?;
     let console = match plan.process.terminal {
         true => Some(terminal::open(&root, devpts, &plan.process)?),

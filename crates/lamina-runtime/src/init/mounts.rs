@@ -13,9 +13,8 @@ use rustix::fs::{FileType, OFlags, fstat, fstatfs};
 use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, move_mount};
 
-use super::Context;
-use super::cgroups::Joined;
 use super::report::{Failure, Step};
+use super::{Context, cgroups};
 use crate::compat::new_filesystem;
 use crate::plan::mounts::{MountPlan, What, hides_proc};
 
@@ -27,19 +26,15 @@ pub(super) fn all(
     context: &Context<'_>,
     root: &Root,
     sources: Vec<Option<OwnedFd>>,
-    cgroups: &mut Joined<'_>,
     explain: &mut Explainer,
 ) -> Result<Option<OwnedFd>, Failure> {
     let mut devpts = None;
     for (plan, source) in context.plan.mounts.iter().zip(sources) {
-        if plan.what == What::Cgroup {
-            cgroups.wait(explain)?;
-        }
         let mounted = explain.step(
             name(plan),
             why(plan),
             || plan.command(),
-            || one(root, plan, source, cgroups),
+            || one(context, root, plan, source),
         )?;
         if matches!(&plan.what, What::Filesystem { kind, .. } if kind == "devpts") {
             devpts = mounted;
@@ -49,13 +44,13 @@ pub(super) fn all(
 }
 
 fn one(
+    context: &Context<'_>,
     root: &Root,
     plan: &MountPlan,
     source: Option<OwnedFd>,
-    cgroups: &Joined<'_>,
 ) -> Result<Option<OwnedFd>, Failure> {
     match (&plan.what, source) {
-        (What::Cgroup, _) => cgroups.mount(root, plan).map(|()| None),
+        (What::Cgroup, _) => cgroups::mount(context, root, plan).map(|()| None),
         (
             What::Filesystem {
                 kind,

@@ -1,5 +1,6 @@
 //! One client of the monitor: what waits to be sent to it, and what it asked for.
 
+use std::mem;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::PollFlags;
@@ -48,6 +49,8 @@ pub(super) struct Client {
     pub(super) input_closed: bool,
     /// It has the exit and cleans up.
     pub(super) has_taken: bool,
+    /// It cannot be sent to any more; what it had asked for before it went is still to be read.
+    is_deaf: bool,
     /// The socket is closed or failed; to be forgotten.
     pub(super) gone: bool,
 }
@@ -64,13 +67,14 @@ impl Client {
             input: Vec::new(),
             input_closed: false,
             has_taken: false,
+            is_deaf: false,
             gone: false,
         }
     }
 
     /// Returns whether something waits for the socket to take it.
     pub(super) fn is_behind(&self) -> bool {
-        !self.gone && self.sent < self.outbox.len()
+        !self.is_deaf && self.sent < self.outbox.len()
     }
 
     /// Returns what to poll the socket for beside requests.
@@ -84,7 +88,7 @@ impl Client {
 
     /// Sends a frame that must not be lost; it waits here if the socket is full.
     pub(super) fn send(&mut self, kind: Kind, payload: &[u8], pidfd: Option<BorrowedFd<'_>>) {
-        if self.gone {
+        if self.is_deaf {
             return;
         }
         let mut sent = 0;
@@ -93,7 +97,7 @@ impl Client {
                 Ok(length) => sent = length,
                 Err(Errno::AGAIN) => {}
                 Err(_) => {
-                    self.gone = true;
+                    self.is_deaf = true;
                     return;
                 }
             }
@@ -108,7 +112,7 @@ impl Client {
 
     /// Sends output; a client that is too far behind and may not slow the container loses it.
     pub(super) fn output(&mut self, stream: Stream, bytes: &[u8]) {
-        if self.gone || self.role == Role::Watching {
+        if self.is_deaf || self.role == Role::Watching {
             return;
         }
         let waiting = self.outbox.len() - self.sent;
@@ -116,10 +120,7 @@ impl Client {
             self.gap += u64::try_from(bytes.len()).unwrap_or(0);
             return;
         }
-        if self.gap > 0 {
-            let gap = std::mem::take(&mut self.gap).to_le_bytes();
-            self.send(Kind::Gap, &gap, None);
-        }
+        self.tell_gap();
         let kind = match stream {
             Stream::Stdout => Kind::Stdout,
             Stream::Stderr => Kind::Stderr,
@@ -129,12 +130,20 @@ impl Client {
         }
     }
 
+    /// Says how much output was left out since the last that was sent, if any was.
+    pub(super) fn tell_gap(&mut self) {
+        if self.gap > 0 {
+            let gap = mem::take(&mut self.gap).to_le_bytes();
+            self.send(Kind::Gap, &gap, None);
+        }
+    }
+
     /// Sends some of what waits.
     pub(super) fn flush(&mut self) {
         match send_bytes(self.socket.as_fd(), &self.outbox[self.sent..]) {
             Ok(length) => self.sent += length,
             Err(Errno::AGAIN) => {}
-            Err(_) => self.gone = true,
+            Err(_) => self.is_deaf = true,
         }
         if self.sent == self.outbox.len() {
             self.sent = 0;

@@ -105,6 +105,7 @@ impl Supervisor {
             .filter(|_| record.started_at.is_none());
         let failure = failure.and_then(|failure| serde_json::to_vec(failure).ok());
         for client in &mut self.clients {
+            client.tell_gap();
             match &failure {
                 Some(failure) if client.role == Role::Foreground => {
                     client.send(Kind::Failed, failure, None);

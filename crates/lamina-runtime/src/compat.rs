@@ -9,8 +9,9 @@ use lamina_types::{Rootfs, Source};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, fsconfig_create, fsconfig_set_flag,
-    fsconfig_set_string, fsmount, fsopen, mount,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, OpenTreeFlags, UnmountFlags,
+    fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount, open_tree,
+    unmount,
 };
 
 use crate::init::report::{Failure, Step, describe};
@@ -65,11 +66,11 @@ fn explained(act: &str, context: &OwnedFd, errno: Errno) -> Failure {
     failure
 }
 
-/// Mounts an overlay, detached or at `spare`, and returns its root.
+/// Mounts an overlay, detached; `spare` is a directory an old kernel can mount on meanwhile.
 ///
 /// Linux 6.8 takes one layer per parameter, of any number and with any character in it; before,
 /// all of them must fit one page of options, separated by colons.
-pub(crate) fn overlay(rootfs: &Rootfs, spare: &Path) -> Result<Overlaid, Failure> {
+pub(crate) fn overlay(rootfs: &Rootfs, spare: &Path) -> Result<OwnedFd, Failure> {
     let Rootfs::Overlay {
         lowers,
         data,
@@ -92,18 +93,10 @@ pub(crate) fn overlay(rootfs: &Rootfs, spare: &Path) -> Result<Overlaid, Failure
     let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)
         .step(|| "open the filesystem type overlay".to_owned())?;
     match layers.first_appended(&context) {
-        Ok(()) => layers.by_parameters(&context).map(Overlaid::Detached),
-        Err(Errno::INVAL) => layers.by_page(spare).map(Overlaid::Attached),
+        Ok(()) => layers.by_parameters(&context),
+        Err(Errno::INVAL) => layers.by_page(spare),
         Err(errno) => Err(explained("mount overlay", &context, errno)),
     }
-}
-
-/// Where an overlay is.
-pub(crate) enum Overlaid {
-    /// Nowhere yet.
-    Detached(OwnedFd),
-    /// On a directory of ours.
-    Attached(OwnedFd),
 }
 
 /// One lower layer: a path, or a mount held by a descriptor.
@@ -205,13 +198,11 @@ impl Layers<'_> {
             data.as_c_str(),
         )
         .step(|| format!("mount overlay of {} layers", self.lowers.len()))?;
-        rustix::fs::openat(
-            CWD,
-            spare,
-            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )
-        .step(|| "open the mounted overlay".to_owned())
+        // Only mount(2) needs a place; from there it is taken off, as the newer form makes it.
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        let tree = open_tree(CWD, spare, flags).step(|| "detach the overlay".to_owned())?;
+        unmount(spare, UnmountFlags::DETACH).step(|| "detach the overlay".to_owned())?;
+        Ok(tree)
     }
 
     fn paths(&self) -> impl Iterator<Item = PathBuf> {

@@ -16,7 +16,7 @@ use rustix::process::{chdir, chroot, fchdir, pivot_root};
 
 use super::Context;
 use super::report::{Failure, Step};
-use crate::compat::{self, Overlaid};
+use crate::compat;
 
 /// Makes every mount private: what happens here stays here, and detaching the host's tree later
 /// does not unmount it on the host.
@@ -46,10 +46,7 @@ pub(super) fn mount(context: &Context<'_>, explain: &mut Explainer) -> Result<Ro
                     make_tree_private(&tree)?;
                     tree
                 }
-                Rootfs::Overlay { .. } => match compat::overlay(rootfs, context.bundle)? {
-                    Overlaid::Detached(tree) => tree,
-                    Overlaid::Attached(tree) => return Ok(Root::from_fd(tree)),
-                },
+                Rootfs::Overlay { .. } => compat::overlay(rootfs, context.bundle)?,
             };
             move_mount(&tree, "", CWD, "/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
                 .step(|| "attach the root filesystem".to_owned())?;

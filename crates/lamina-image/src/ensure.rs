@@ -59,13 +59,19 @@ pub enum EnsureError {
     Find(#[from] FindError),
     /// It could not be pulled.
     #[error(transparent)]
-    Pull(#[from] PullError),
+    Pull(Box<PullError>),
     /// The built-in image could not be made.
     #[error("make the built-in image")]
     Minimal(#[from] CreateMinimalError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreFault),
+}
+
+impl From<PullError> for EnsureError {
+    fn from(error: PullError) -> Self {
+        Self::Pull(Box::new(error))
+    }
 }
 
 impl EnsureError {
@@ -99,7 +105,7 @@ impl Images<'_> {
         }
         let client = (wanted.client)().map_err(|source| PullError::Fetch {
             reference: wanted.reference.familiar(),
-            source,
+            source: Box::new(source),
         })?;
         let pulled = self.pull(&client, wanted.reference, wanted.platform, wanted.progress)?;
         Ok(pulled.image)

@@ -64,7 +64,7 @@ pub enum LoadError {
         /// The layer's name in the archive, or its digest.
         layer: String,
         /// Why.
-        source: UnpackError,
+        source: Box<UnpackError>,
     },
     /// The store failed.
     #[error(transparent)]
@@ -76,7 +76,8 @@ impl LoadError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Archive(source) => source.kind(),
-            Self::Spool(source) | Self::Layer { source, .. } => source.kind(),
+            Self::Spool(source) => source.kind(),
+            Self::Layer { source, .. } => source.kind(),
             Self::Store(source) => source.kind(),
         }
     }

@@ -23,7 +23,7 @@ pub enum PullError {
         /// The image.
         reference: String,
         /// Why.
-        source: FetchError,
+        source: Box<FetchError>,
     },
     /// What it gave is no image that can be used here.
     #[error("pull {reference}")]
@@ -41,7 +41,7 @@ pub enum PullError {
         /// The layer's blob.
         layer: Digest,
         /// Why.
-        source: UnpackError,
+        source: Box<UnpackError>,
     },
     /// What was pulled cannot be read back.
     #[error(transparent)]
@@ -233,7 +233,7 @@ impl Pull<'_> {
     fn fetch_error(&self, source: FetchError) -> PullError {
         PullError::Fetch {
             reference: self.reference.familiar(),
-            source,
+            source: Box::new(source),
         }
     }
 

@@ -12,6 +12,7 @@ use std::os::unix::fs::FileExt;
 
 use goblin::container::Ctx;
 use goblin::elf::dynamic::{DT_NEEDED, DT_RPATH, DT_RUNPATH, DT_STRSZ, DT_STRTAB, Dynamic};
+use goblin::elf::header::{EI_CLASS, EI_DATA, ELFCLASS64, ELFMAG};
 use goblin::elf::program_header::{PT_DYNAMIC, PT_INTERP, PT_LOAD, ProgramHeader};
 use goblin::elf::{Elf, Header};
 
@@ -48,7 +49,7 @@ pub(crate) struct Kind {
 impl Kind {
     /// Returns whether the file is a 64-bit one.
     pub(crate) fn is_64(self) -> bool {
-        self.class == goblin::elf::header::ELFCLASS64
+        self.class == ELFCLASS64
     }
 }
 
@@ -60,7 +61,7 @@ impl Headers {
         // Nothing that can be loaded is shorter than the header and one page's worth of code.
         let mut start = [0; FILE_HEADER];
         file.read_exact_at(&mut start, 0).ok()?;
-        if !start.starts_with(goblin::elf::header::ELFMAG) {
+        if !start.starts_with(ELFMAG) {
             return None;
         }
         let header = Elf::parse_header(&start).ok()?;
@@ -68,8 +69,8 @@ impl Headers {
         let segments = segments(file, &header, context)?;
         let mut found = Self {
             kind: Kind {
-                class: header.e_ident[goblin::elf::header::EI_CLASS],
-                order: header.e_ident[goblin::elf::header::EI_DATA],
+                class: header.e_ident[EI_CLASS],
+                order: header.e_ident[EI_DATA],
                 machine: header.e_machine,
             },
             interpreter: interpreter(file, &segments),

@@ -27,7 +27,7 @@ pub(crate) struct Job<'a> {
 #[derive(Debug)]
 pub(crate) struct JobError {
     pub(crate) blob: Digest,
-    pub(crate) source: UnpackError,
+    pub(crate) source: Box<UnpackError>,
 }
 
 /// Takes every layer. The first failure stops the others, which are waited for.
@@ -57,6 +57,7 @@ pub(crate) fn take_all(
             };
             if let Err(source) = taker.take(&source, Some(&job.diff_id)) {
                 let blob = job.blob.digest.clone();
+                let source = Box::new(source);
                 let mut first = failure.lock().unwrap_or_else(PoisonError::into_inner);
                 first.get_or_insert(JobError { blob, source });
                 stop.store(true, Ordering::Relaxed);

@@ -136,19 +136,6 @@ impl Sink {
         Ok(count)
     }
 
-    /// Copies everything from `reader`; returns how much that was.
-    pub(crate) fn copy(&mut self, reader: &mut impl Read) -> io::Result<u64> {
-        let mut total = 0;
-        loop {
-            match self.fill::<io::Error>(|buffer| reader.read(buffer)) {
-                Ok(0) => return Ok(total),
-                Ok(count) => total += count as u64,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
-            }
-        }
-    }
-
     fn send_current(&mut self) -> Result<(), Closed> {
         match self.current.take() {
             Some(chunk) if chunk.length > 0 => {

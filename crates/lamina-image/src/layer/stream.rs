@@ -65,15 +65,11 @@ impl Bounds {
 
 /// What came out of a stream that went through.
 #[derive(Debug)]
-pub(crate) struct Streamed<F, A> {
-    /// What `fetch` returned.
-    pub(crate) fetched: F,
+pub(crate) struct Streamed<A> {
     /// What `apply` returned.
     pub(crate) applied: A,
     /// The hash of the uncompressed tar.
     pub(crate) diff_id: DiffId,
-    /// The length of the uncompressed tar in bytes.
-    pub(crate) tar_bytes: u64,
 }
 
 /// The error that came first. Those of the other stages follow from it and say less.
@@ -96,12 +92,12 @@ impl First {
 ///
 /// Everything that `fetch` sends is inflated and hashed, also what follows the tar's end mark, and
 /// `apply` is only asked to read what it needs.
-pub(crate) fn stream<F, A: Send>(
-    fetch: impl FnOnce(&mut Sink) -> Result<F, UnpackError>,
+pub(crate) fn stream<A: Send>(
+    fetch: impl FnOnce(&mut Sink) -> Result<(), UnpackError>,
     apply: impl FnOnce(&mut Source) -> Result<A, UnpackError> + Send,
     bounds: &Bounds,
     space: BorrowedFd<'_>,
-) -> Result<Streamed<F, A>, UnpackError> {
+) -> Result<Streamed<A>, UnpackError> {
     let first = First::default();
     let (mut compressed, from_fetch) = pipe(COMPRESSED_CHUNKS);
     let (tar, from_inflate) = pipe(TAR_CHUNKS);
@@ -118,14 +114,13 @@ pub(crate) fn stream<F, A: Send>(
             // Without its end mark the next stage knows that it was not all.
             None => drop(compressed),
         }
-        let tar_bytes = inflater.join().ok().flatten();
+        let inflated = inflater.join().ok().flatten();
         let diff_id = hasher.join().ok().flatten();
         let applied = applier.join().ok().flatten();
+        fetched.and(inflated)?;
         Some(Streamed {
-            fetched: fetched?,
             applied: applied?,
             diff_id: diff_id?,
-            tar_bytes: tar_bytes?,
         })
     });
     let error = first.0.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -142,7 +137,7 @@ fn inflate(
     mut to: Sink,
     bounds: &Bounds,
     space: BorrowedFd<'_>,
-) -> Result<u64, UnpackError> {
+) -> Result<(), UnpackError> {
     let mut reader = compression::open(from).map_err(UnpackError::Decompress)?;
     let mut total: u64 = 0;
     let mut look_at = 0;
@@ -161,7 +156,7 @@ fn inflate(
         }
     }
     to.finish()?;
-    Ok(total)
+    Ok(())
 }
 
 /// Hashes what passes; `None` if the end did not come through.

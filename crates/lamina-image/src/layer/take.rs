@@ -1,9 +1,10 @@
 //! Taking one layer into the store: whatever of it is here already costs no work.
 
 use std::os::fd::AsFd;
+use std::sync::atomic::Ordering;
 
 use lamina_layer::Limits;
-use lamina_store::{Fetch, LayerInfo, Line, Operation, Partial, Store};
+use lamina_store::{Fetch, LayerDraft, LayerInfo, LayerLock, Line, Operation, Partial, Store};
 use lamina_types::DiffId;
 
 use super::UnpackError;
@@ -73,7 +74,7 @@ impl Taker<'_> {
 
     fn fetch(&self, source: &BlobSource<'_>) -> Result<Fetch, UnpackError> {
         let blob = source.blob;
-        let mut wait = |_: &_| !source.stop.load(std::sync::atomic::Ordering::Relaxed);
+        let mut wait = |_: &_| !source.stop.load(Ordering::Relaxed);
         let blobs = self.store.blobs();
         Ok(blobs.fetch(self.op, &blob.digest, blob.size, &mut wait)?)
     }
@@ -133,7 +134,7 @@ impl Taker<'_> {
         let layers = self.store.layers();
         let mut lock = None;
         if let Some(diff_id) = diff_id {
-            let mut wait = |_: &_| !source.stop.load(std::sync::atomic::Ordering::Relaxed);
+            let mut wait = |_: &_| !source.stop.load(Ordering::Relaxed);
             lock = Some(layers.lock(diff_id, &mut wait)?);
             if layers.contains(diff_id)? {
                 fetch(None)?;
@@ -157,7 +158,7 @@ impl Taker<'_> {
             opaque_root: applied.opaque_root,
         };
         Ok(Unpacked::Draft {
-            draft,
+            draft: Box::new(draft),
             info,
             diff_id: streamed.diff_id,
             _lock: lock,
@@ -205,10 +206,10 @@ enum Unpacked {
     Existed,
     /// It is a draft.
     Draft {
-        draft: lamina_store::LayerDraft,
+        draft: Box<LayerDraft>,
         info: LayerInfo,
         diff_id: DiffId,
         /// Held until it is published.
-        _lock: Option<lamina_store::LayerLock>,
+        _lock: Option<LayerLock>,
     },
 }

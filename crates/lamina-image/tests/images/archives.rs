@@ -88,37 +88,34 @@ fn privileged_archives_of_skopeo_and_umoci_give_umocis_tree() {
         ("directory", LoadSource::Directory(directory.join("oci"))),
     ];
     for (what, source) in sources {
-        let fixture = Fixture::new();
-        let images = fixture.images();
-        let loaded = images
-            .load(source, None, &Silent)
-            .unwrap_or_else(|e| panic!("{what}: {e:?}"));
-        assert_eq!(loaded.len(), 1, "{what}");
-        let name = if what == "directory" {
-            "app:latest"
-        } else {
-            "me/app:1"
-        };
-        assert_eq!(loaded[0].names, [reference(name)], "{what}");
-        let image = images.find(name).unwrap();
-        assert_eq!(image.config.config.cmd, ["sh"], "{what}");
-        let places = images.layers(&image).unwrap();
-        for place in &places {
-            assert!(
-                fixture.store.blobs().contains(&place.digest).unwrap(),
-                "{what}"
-            );
-        }
-        compare(
-            &fixture,
-            &places
-                .iter()
-                .filter_map(|p| p.directory.clone())
-                .collect::<Vec<_>>(),
-            &theirs,
-            what,
+        load_and_compare(what, source, &theirs);
+    }
+}
+
+fn load_and_compare(what: &str, source: LoadSource, theirs: &tree::Tree) {
+    let fixture = Fixture::new();
+    let images = fixture.images();
+    let loaded = images
+        .load(source, None, &Silent)
+        .unwrap_or_else(|e| panic!("{what}: {e:?}"));
+    assert_eq!(loaded.len(), 1, "{what}");
+    let name = if what == "directory" {
+        "app:latest"
+    } else {
+        "me/app:1"
+    };
+    assert_eq!(loaded[0].names, [reference(name)], "{what}");
+    let image = images.find(name).unwrap();
+    assert_eq!(image.config.config.cmd, ["sh"], "{what}");
+    let places = images.layers(&image).unwrap();
+    for place in &places {
+        assert!(
+            fixture.store.blobs().contains(&place.digest).unwrap(),
+            "{what}"
         );
     }
+    let trees: Vec<_> = places.into_iter().filter_map(|p| p.directory).collect();
+    compare(&fixture, &trees, theirs, what);
 }
 
 /// Mounts the layers as the kernel stacks them, and compares.

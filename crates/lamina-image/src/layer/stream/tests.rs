@@ -15,8 +15,8 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-fn send(bytes: &[u8]) -> impl FnOnce(&mut Sink) -> Result<u64, UnpackError> {
-    move |sink| sink.copy(&mut &*bytes).map_err(UnpackError::Read)
+fn send(bytes: &[u8]) -> impl FnOnce(&mut Sink) -> Result<(), UnpackError> {
+    move |sink| sink.write_all(bytes).map_err(UnpackError::Read)
 }
 
 fn read_all(source: &mut Source) -> Result<Vec<u8>, UnpackError> {
@@ -29,7 +29,7 @@ fn run<A: Send>(
     compressed: &[u8],
     apply: impl FnOnce(&mut Source) -> Result<A, UnpackError> + Send,
     bounds: &Bounds,
-) -> Result<Streamed<u64, A>, UnpackError> {
+) -> Result<Streamed<A>, UnpackError> {
     let root = File::open("/").unwrap();
     stream(send(compressed), apply, bounds, root.as_fd())
 }
@@ -43,8 +43,6 @@ fn what_goes_in_comes_out_and_all_of_it_is_hashed() {
         let whole = run(form, read_all, &Bounds::default()).unwrap();
         assert_eq!(whole.applied, text);
         assert_eq!(whole.diff_id.0, expected);
-        assert_eq!(whole.tar_bytes, text.len() as u64);
-        assert_eq!(whole.fetched, form.len() as u64);
         let lazy = run(form, |_| Ok(()), &Bounds::default()).unwrap();
         assert_eq!(lazy.diff_id.0, expected, "what is not read is hashed too");
     }

@@ -428,7 +428,10 @@ fn privileged_whiteouts_become_overlay_forms_and_parents_are_implied() {
     let tar = tar.finish().unwrap();
     let applied = apply_to(&target, &tar);
     assert!(applied.opaque_root);
-    assert_eq!(applied.implied, ["a", "a/b", "a/opaque"].map(PathBuf::from));
+    assert_eq!(
+        applied.implied,
+        ["", "a", "a/b", "a/opaque"].map(PathBuf::from)
+    );
     let gone = fs::symlink_metadata(target.join("a/b/gone")).unwrap();
     assert!(gone.file_type().is_char_device() && gone.rdev() == 0);
     for opaque in ["a/opaque", "a/dir"] {

@@ -11,6 +11,8 @@
 //! that is missing or damaged holds nothing and stops nothing; it is reported.
 
 mod mark;
+#[cfg(test)]
+mod model;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

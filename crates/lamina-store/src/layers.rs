@@ -96,6 +96,13 @@ impl LayerError {
 }
 
 impl Layers<'_> {
+    /// Leases the layer for `op` and looks whether it is here: one that is found stays. What
+    /// [`Layers::contains`] found without a lease may be collected at once.
+    pub fn find(&self, op: &Operation, diff_id: &DiffId) -> Result<Option<Layer>, LayerError> {
+        op.lease(&[Line::Layer(diff_id.clone())])?;
+        self.get(diff_id)
+    }
+
     /// Returns whether the layer is here.
     pub fn contains(&self, diff_id: &DiffId) -> Result<bool, PathError> {
         self.0.dir(Area::Layers)?.exists(diff_id.0.hex())

@@ -35,8 +35,9 @@ pub struct Applied {
     pub bytes: u64,
     /// Length of the tar.
     pub tar_bytes: u64,
-    /// Directories that no entry described, sorted; they were made with mode 0755, owner 0:0. When
-    /// the layer is stacked, their metadata must come from the layer below.
+    /// Directories that no entry described, sorted, the root as the empty path; they were made with
+    /// mode 0755, owner 0:0. When the layer is stacked, their metadata must come from the layer
+    /// below.
     pub implied: Vec<PathBuf>,
     /// The layer hides everything below it (`.wh..wh..opq` at its root). Overlayfs ignores the mark
     /// on the root of a layer, so whoever stacks must leave the lower layers out.
@@ -194,6 +195,10 @@ impl<'l> Layer<'l> {
                 .map_err(|e| ApplyError::at(b"/", "open", e))?;
             node::set_fd_time(root.as_fd(), time)
                 .map_err(|e| ApplyError::at(b"/", "set the time of", e))?;
+        }
+        // Like any other directory that no entry describes.
+        if self.root_time.is_none() {
+            self.implied.insert(Vec::new());
         }
         let implied = self.implied.into_iter();
         self.applied.implied = implied

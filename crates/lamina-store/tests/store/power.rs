@@ -1,0 +1,151 @@
+//! The power goes out after an acknowledgement: what was acknowledged is there.
+//!
+//! `xfs_io -x -c shutdown` stops a filesystem at once, without writing what is in memory; the next
+//! mount replays the journal, as after a power cut.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use lamina_store::{Area, CollectOptions, LayerInfo, Store};
+use lamina_types::DiffId;
+
+use crate::{Host, Sample, digest_of, names, skip, write_file};
+
+/// A filesystem in a file, mounted.
+struct Disk {
+    image: PathBuf,
+    mount: PathBuf,
+    mounted: bool,
+}
+
+fn run(command: &mut Command) -> Result<(), String> {
+    let output = command
+        .output()
+        .map_err(|error| format!("{command:?}: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(format!(
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    ))
+}
+
+impl Disk {
+    fn new(host: &Host, kind: &str) -> Result<Self, String> {
+        let image = host.root().join("disk");
+        let mount = host.root().join("mount");
+        std::fs::create_dir(&mount).unwrap();
+        let file = std::fs::File::create(&image).unwrap();
+        file.set_len(320 << 20).unwrap();
+        run(Command::new(format!("mkfs.{kind}")).arg("-q").arg(&image))?;
+        let mut disk = Self {
+            image,
+            mount,
+            mounted: false,
+        };
+        disk.mount()?;
+        Ok(disk)
+    }
+
+    fn mount(&mut self) -> Result<(), String> {
+        run(Command::new("mount")
+            .args(["-o", "loop"])
+            .arg(&self.image)
+            .arg(&self.mount))?;
+        self.mounted = true;
+        Ok(())
+    }
+
+    fn cut_power(&mut self) {
+        run(Command::new("xfs_io")
+            .args(["-x", "-c", "shutdown"])
+            .arg(&self.mount))
+        .unwrap();
+        run(Command::new("umount").arg(&self.mount)).unwrap();
+        self.mounted = false;
+        self.mount().unwrap();
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        if self.mounted {
+            let _ = run(Command::new("umount").arg(&self.mount));
+        }
+    }
+}
+
+/// A reboot changes the boot id; here the markers are given another one instead.
+fn as_another_boot(root: &Path) {
+    let dir = lamina_fs::Dir::open(root.join("unsynced")).unwrap();
+    for entry in dir.entries().unwrap() {
+        let name = entry.name.into_string().unwrap();
+        let foreign = format!("another-boot.{}", name.split_once('.').unwrap().1);
+        dir.rename_to(&name, &dir, foreign, lamina_fs::Durability::Volatile)
+            .unwrap();
+    }
+}
+
+fn survives(kind: &str) {
+    let host = Host::new();
+    let mut disk = match Disk::new(&host, kind) {
+        Ok(disk) => disk,
+        Err(reason) => {
+            skip(&reason);
+            return;
+        }
+    };
+    let root = disk.mount.join("store");
+    let store = Store::open(&root).unwrap();
+    let op = store.ops().begin("pull", &[]).unwrap();
+    let sample = Sample::put(&store, &op, "debian", "one");
+    store.refs().set(&sample.entry).unwrap();
+    // Acknowledged. What comes now is not: a layer that was published but not synced.
+    let lost = DiffId(digest_of(b"lost"));
+    let draft = store.layers().draft(&op).unwrap();
+    write_file(draft.tree().path().join("file"), vec![1; 1 << 20]);
+    draft.publish(&op, &lost, &LayerInfo::default()).unwrap();
+    op.finish().unwrap();
+    drop(store);
+    disk.cut_power();
+
+    as_another_boot(&root);
+    let store = Store::open(&root).unwrap();
+    assert_eq!(
+        store.refs().list().unwrap(),
+        std::slice::from_ref(&sample.entry)
+    );
+    assert!(
+        sample.is_whole(&store),
+        "{kind}: an acknowledged image is damaged"
+    );
+    let file = store.layers().tree(&sample.diff_id).join("file");
+    assert_eq!(std::fs::read(file).unwrap(), b"one");
+    assert!(
+        !store.layers().contains(&lost).unwrap(),
+        "{kind}: an unsynced layer is believed"
+    );
+    store.refs().remove(&sample.entry.name).unwrap();
+    drop(store);
+    disk.cut_power();
+
+    let store = Store::open(&root).unwrap();
+    assert_eq!(
+        store.refs().list().unwrap(),
+        [],
+        "{kind}: a removed name is back"
+    );
+    store.collect(&CollectOptions::default()).unwrap();
+    assert!(names(&store, Area::Layers).is_empty());
+}
+
+#[test]
+fn privileged_an_acknowledged_image_survives_on_ext4() {
+    survives("ext4");
+}
+
+#[test]
+fn privileged_an_acknowledged_image_survives_on_xfs() {
+    survives("xfs");
+}

@@ -26,7 +26,10 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
     // The supervisor of a container is this binary executed again. It is looked for before
     // anything else, because its memory is counted per container.
-    if arguments.nth(1).is_some_and(|first| first == "__monitor") {
+    if arguments
+        .nth(1)
+        .is_some_and(|first| first == lamina_monitor::ENTRY)
+    {
         return commands::monitor(arguments);
     }
     match cli::run(std::env::args_os()) {

@@ -3,10 +3,8 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-/// Becomes a monitor.
+/// Becomes a monitor; the arguments are those after the entry's name.
 pub(crate) fn monitor(arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    {
-        drop(arguments);
-        ExitCode::from(1)
-    }
+    let arguments: Vec<OsString> = arguments.collect();
+    ExitCode::from(lamina_monitor::main(&arguments))
 }

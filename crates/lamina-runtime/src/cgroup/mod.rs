@@ -8,11 +8,11 @@
 //! On v2 the container's process is born in its cgroup; on v1 it moves itself, first of all.
 
 mod device_program;
+mod error;
 pub(crate) mod hierarchy;
 pub(crate) mod plan;
 mod procs;
 
-use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -24,83 +24,13 @@ use rustix::io::Errno;
 use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 
+pub use error::CgroupError;
+use error::io_error;
 use hierarchy::{Hierarchies, Version};
 use plan::Write;
 
 /// How long [`Cgroup::remove`] and the freezer wait for the kernel in all.
 const PATIENCE: Duration = Duration::from_secs(2);
-
-/// Why something could not be done to a cgroup.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CgroupError {
-    /// A system call failed.
-    #[error("{act} {path}")]
-    Io {
-        /// What was done.
-        act: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// Why it failed.
-        source: io::Error,
-    },
-    /// The kernel refused a limit.
-    #[error("set {file} to {value}")]
-    Limit {
-        /// The control file, in full.
-        file: PathBuf,
-        /// What was written.
-        value: String,
-        /// Why it was refused.
-        source: io::Error,
-    },
-    /// A limit needs a controller this machine does not have, or has not enabled.
-    #[error("set {file}: this machine has no {controller} cgroup controller")]
-    NoController {
-        /// The controller.
-        controller: &'static str,
-        /// The control file.
-        file: String,
-    },
-    /// A path or value of the spec makes no sense.
-    #[error("cgroup {0}")]
-    Invalid(String),
-    /// Processes are still there.
-    #[error("remove {path}: still in use after {}s", PATIENCE.as_secs())]
-    Busy {
-        /// The cgroup.
-        path: PathBuf,
-    },
-    /// What v1 needs a freezer hierarchy for.
-    #[error("freeze: this machine has no freezer")]
-    NoFreezer,
-}
-
-impl CgroupError {
-    /// Returns the class of the failure.
-    pub fn kind(&self) -> ErrorKind {
-        match self {
-            Self::Io { source, .. } => ErrorKind::of_io(source),
-            Self::Limit { source, .. } => match source.raw_os_error() {
-                Some(libc_einval) if libc_einval == Errno::INVAL.raw_os_error() => {
-                    ErrorKind::InvalidArgument
-                }
-                _ => ErrorKind::of_io(source),
-            },
-            Self::NoController { .. } | Self::NoFreezer => ErrorKind::Unsupported,
-            Self::Invalid(_) => ErrorKind::InvalidArgument,
-            Self::Busy { .. } => ErrorKind::Timeout,
-        }
-    }
-}
-
-fn io_error(act: &'static str, path: &Path, errno: Errno) -> CgroupError {
-    CgroupError::Io {
-        act,
-        path: path.to_owned(),
-        source: errno.into(),
-    }
-}
 
 /// One container's cgroup, in each hierarchy that has one for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,6 +4,7 @@
 //! capabilities and architecture which rules hold. `compile` turns rules into a program the
 //! kernel verifies. Nothing here loads anything: that is the init process's last step but one.
 
+mod builder;
 pub mod compile;
 pub(crate) mod names;
 pub mod profile;

@@ -103,8 +103,13 @@ pub(crate) fn stream<A: Send>(
     let (tar, from_inflate) = pipe(TAR_CHUNKS);
     let (to_apply, from_hash) = channel();
     let outcome = thread::scope(|scope| {
-        let inflater =
-            scope.spawn(|| first.keep(inflate(Source::new(from_fetch), tar, bounds, space)));
+        let inflater = scope.spawn(|| {
+            // The ends of the pipes outlive the recording of an error: a neighbour that sees them
+            // closed must find that the cause has been told.
+            let (mut source, mut tar) = (Source::new(from_fetch), tar);
+            first.keep(inflate(&mut source, &mut tar, bounds, space))?;
+            tar.finish().ok()
+        });
         let hasher = scope.spawn(move || hash(&from_inflate, &to_apply));
         let applier = scope.spawn(|| apply_all(apply, Source::new(from_hash), &first));
         let fetched = first.keep(fetch(&mut compressed));
@@ -133,8 +138,8 @@ pub(crate) fn stream<A: Send>(
 }
 
 fn inflate(
-    from: Source,
-    mut to: Sink,
+    from: &mut Source,
+    to: &mut Sink,
     bounds: &Bounds,
     space: BorrowedFd<'_>,
 ) -> Result<(), UnpackError> {
@@ -155,7 +160,6 @@ fn inflate(
             return Err(UnpackError::TooLarge(bounds.tar_bytes));
         }
     }
-    to.finish()?;
     Ok(())
 }
 

@@ -83,3 +83,14 @@ fn a_bomb_stops_at_the_bound() {
     let error = run(&bomb, |_| Ok(()), &full).unwrap_err();
     assert!(matches!(error, UnpackError::NoSpace { .. }), "{error:?}");
 }
+
+#[test]
+fn a_neighbour_never_tells_before_the_cause() {
+    let mut bad = gzip(&vec![7; 300_000]);
+    let crc = bad.len() - 6;
+    bad[crc] ^= 1;
+    for _ in 0..300 {
+        let error = run(&bad, read_all, &Bounds::default()).unwrap_err();
+        assert!(matches!(error, UnpackError::Decompress(_)), "{error:?}");
+    }
+}

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 /// An operation on one path that failed.
 #[derive(Debug, thiserror::Error)]
-#[error("{act} {}", path.display())]
+#[error("{act} {}", shown(path))]
 pub struct PathError {
     /// What was being done: a verb, as "open" or "rename".
     pub act: &'static str,
@@ -16,6 +16,16 @@ pub struct PathError {
     pub path: PathBuf,
     /// Why it failed.
     pub source: io::Error,
+}
+
+/// Names in images are strangers' bytes and may hold what drives a terminal: one line, escaped.
+fn shown(path: &Path) -> String {
+    let text = path.display().to_string();
+    if text.contains(char::is_control) {
+        text.escape_debug().to_string()
+    } else {
+        text
+    }
 }
 
 impl PathError {

@@ -1,8 +1,7 @@
-//! Control groups that a run has left.
+//! Control groups that an ended run has left.
 //!
-//! A monitor removes its container's groups itself. Where it was killed first, they are found by
-//! the container's path in every hierarchy that is mounted, and handed to the store's undo, which
-//! kills what is in them and removes them.
+//! They are found by the container's path in every hierarchy that is mounted, whether or not
+//! somebody was able to note them; the store's undo kills what is still in them.
 
 use std::path::{Path, PathBuf};
 

@@ -10,7 +10,7 @@ use lamina_image::HostPaths;
 use lamina_monitor::LogConfig;
 use lamina_snapshot::{Snapshotter, StorageMode};
 use lamina_store::Store;
-use lamina_types::{ContainerId, ErrorKind, Rootfs};
+use lamina_types::{ContainerId, ErrorKind, Rootfs, instance_suffix};
 
 use crate::rootfs::RootfsError;
 
@@ -42,6 +42,8 @@ pub struct Engine {
     pub(crate) config: EngineConfig,
     pub(crate) client: MakeClient,
     pub(crate) store: Store,
+    /// The parent of its containers' cgroups; another root has another.
+    pub(crate) cgroup_parent: String,
     pub(crate) snapshotter: OnceCell<Box<dyn Snapshotter>>,
     run: OnceCell<Dir>,
 }
@@ -75,9 +77,11 @@ impl Engine {
     /// Opens the store, makes it if it is missing, and undoes what dead processes left half-made.
     pub fn open(config: EngineConfig, client: MakeClient) -> Result<Self, OpenError> {
         let store = Store::open(&config.root)?;
+        let cgroup_parent = format!("/lamina{}", instance_suffix(&config.root));
         Ok(Self {
             config,
             client,
+            cgroup_parent,
             store,
             snapshotter: OnceCell::new(),
             run: OnceCell::new(),

@@ -155,14 +155,17 @@ impl Engine {
         failures
     }
 
-    /// Removes control groups that a killed monitor left, with everything in them.
+    /// Removes the control groups of an ended run, with everything that may still be in them.
     fn remove_cgroups(&self, record: &Record) -> Result<Vec<CleanupFailure>, CleanupFailure> {
-        let parent = record.request.cgroup_parent.as_deref();
+        let asked = record.request.cgroup_parent.as_deref();
+        let parent = asked.unwrap_or(&self.cgroup_parent);
         let Ok(path) = isolation::cgroup(parent, &record.id) else {
             // No such container was ever started.
             return Ok(Vec::new());
         };
-        let left = cgroups::existing(&path)?;
+        let mut left = cgroups::existing(&path)?;
+        // An empty group goes at once; what is still in use takes killing and patience.
+        left.retain(|dir| rustix::fs::rmdir(dir).is_err());
         if left.is_empty() {
             return Ok(Vec::new());
         }

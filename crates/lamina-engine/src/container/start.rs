@@ -234,6 +234,7 @@ impl Engine {
             etc: &EtcFiles::in_dir(container.dir.path()),
             devices: &devices,
             capabilities: &host::capabilities(isolation),
+            cgroup_parent: &self.cgroup_parent,
             cpus: host::cpus(),
             labels: labels.as_ref(),
         })?)

@@ -8,9 +8,6 @@ use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceBuilder, LinuxNamespaceTyp
 use crate::request::{IsolationRequest, NamespaceMode, NetworkMode};
 use crate::spec::SpecError;
 
-/// The parent of every container's cgroup, unless told otherwise.
-const CGROUP_PARENT: &str = "/lamina";
-
 /// Returns the namespaces that are the container's own.
 pub(crate) fn namespaces(isolation: &IsolationRequest) -> Vec<LinuxNamespace> {
     let own = |mode: NamespaceMode| mode == NamespaceMode::Private;
@@ -37,8 +34,7 @@ pub(crate) fn namespaces(isolation: &IsolationRequest) -> Vec<LinuxNamespace> {
 }
 
 /// Returns the container's cgroup: `<parent>/lamina-<id>` in every hierarchy.
-pub(crate) fn cgroup(parent: Option<&str>, id: &ContainerId) -> Result<PathBuf, SpecError> {
-    let parent = parent.unwrap_or(CGROUP_PARENT);
+pub(crate) fn cgroup(parent: &str, id: &ContainerId) -> Result<PathBuf, SpecError> {
     // A `..` would lead out of what the caller may use (CVE-2025-47291 and crun's `..`).
     let plain = Path::new(parent)
         .components()
@@ -78,10 +74,9 @@ mod tests {
     fn a_cgroup_parent_cannot_lead_out() {
         let id = ContainerId::from_random([7; 32]);
         let path = |parent| cgroup(parent, &id).map(|path| path.display().to_string());
-        assert_eq!(path(None).unwrap(), format!("/lamina/lamina-{id}"));
-        assert_eq!(path(Some("/a/b")).unwrap(), format!("/a/b/lamina-{id}"));
+        assert_eq!(path("/a/b").unwrap(), format!("/a/b/lamina-{id}"));
         for bad in ["", "a", "../..", "/../x", "/a/../../b", "/a\nb"] {
-            assert!(path(Some(bad)).is_err(), "{bad:?}");
+            assert!(path(bad).is_err(), "{bad:?}");
         }
     }
 

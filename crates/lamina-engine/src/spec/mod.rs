@@ -53,6 +53,8 @@ pub(crate) struct Input<'a> {
     pub devices: &'a [GrantedDevice],
     /// The capabilities that this host can give.
     pub capabilities: &'a HashSet<Capability>,
+    /// The parent of the container's cgroup, unless the request names one.
+    pub cgroup_parent: &'a str,
     /// The number of processors, whose throttle counters are masked.
     pub cpus: usize,
     /// The labels, where SELinux is enabled.
@@ -155,7 +157,7 @@ pub(crate) fn check(request: &CreateRequest, id: &ContainerId) -> Result<(), Spe
     resources::plan(&request.resources)?;
     resources::rlimits(&request.process.ulimits)?;
     sysctl::plan(&request.sysctls, isolation)?;
-    isolation::cgroup(request.cgroup_parent.as_deref(), id)?;
+    isolation::cgroup(request.cgroup_parent.as_deref().unwrap_or("/"), id)?;
     if let Some(name) = &isolation.hostname {
         isolation::check_hostname(name)?;
     }
@@ -254,7 +256,10 @@ fn linux(input: &Input<'_>) -> Result<Linux, SpecError> {
     let mut linux = LinuxBuilder::default()
         .namespaces(isolation::namespaces(isolation))
         .cgroups_path(isolation::cgroup(
-            request.cgroup_parent.as_deref(),
+            request
+                .cgroup_parent
+                .as_deref()
+                .unwrap_or(input.cgroup_parent),
             &record.id,
         )?)
         .resources(resources.build().expect("every field has a default"))

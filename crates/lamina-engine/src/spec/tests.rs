@@ -51,6 +51,7 @@ fn built(request: CreateRequest, mut image_config: Config) -> Result<Value, Spec
         etc: &EtcFiles::in_dir(Path::new("/c")),
         devices: &[],
         capabilities: &all,
+        cgroup_parent: "/lamina",
         cpus: 1,
         labels: None,
     })?;

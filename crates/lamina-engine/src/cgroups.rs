@@ -41,6 +41,8 @@ fn existing_in(mount: &Path, path: &Path) -> Result<Vec<PathBuf>, PathError> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use super::*;
 
     #[test]
@@ -54,7 +56,7 @@ mod tests {
         ] {
             std::fs::create_dir_all(mount.path().join(dir)).unwrap();
         }
-        std::os::unix::fs::symlink("memory", mount.path().join("mem")).unwrap();
+        symlink("memory", mount.path().join("mem")).unwrap();
         let mut found = existing_in(mount.path(), Path::new("/lamina/a")).unwrap();
         found.sort();
         let expected = ["memory/lamina/a", "pids/lamina/a"].map(|dir| mount.path().join(dir));

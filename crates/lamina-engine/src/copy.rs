@@ -193,7 +193,7 @@ fn attributes(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
     use super::*;
 
@@ -207,7 +207,7 @@ mod tests {
             .unwrap();
         file.set_modified(std::time::UNIX_EPOCH).unwrap();
         std::fs::hard_link(from.path().join("dir/file"), from.path().join("second")).unwrap();
-        std::os::unix::fs::symlink("/etc/passwd", from.path().join("link")).unwrap();
+        symlink("/etc/passwd", from.path().join("link")).unwrap();
         std::fs::set_permissions(from.path(), PermissionsExt::from_mode(0o1777)).unwrap();
 
         let source = Dir::open(from.path()).unwrap();

@@ -14,7 +14,7 @@ impl Engine {
         &self,
         request: &CreateRequest,
         progress: &dyn Progress,
-    ) -> Result<Image, EnsureError> {
+    ) -> Result<Image, Box<EnsureError>> {
         let wanted = Wanted {
             reference: &request.image,
             policy: match request.pull {
@@ -33,7 +33,7 @@ impl Engine {
         if could_be_id && let Ok(image) = self.images().find(&text) {
             return Ok(image);
         }
-        self.images().ensure(&wanted)
+        self.images().ensure(&wanted).map_err(Box::new)
     }
 
     /// Returns the images of the store.

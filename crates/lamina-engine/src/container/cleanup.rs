@@ -208,17 +208,24 @@ impl Engine {
         let snapshot = snapshot.and_then(|snapshots| Ok(snapshots.remove(&id.into())?));
         failures.extend(snapshot.err());
         failures.extend(self.remove_name(container).err());
-        let containers = self
-            .store
-            .dir(Area::Containers)
-            .map_err(CleanupFailure::from);
-        let directory = containers.and_then(|dir| Ok(dir.remove_tree(id.as_str())?));
-        failures.extend(directory.err());
+        failures.extend(self.remove_directory(id).err());
         if failures.is_empty() {
             failures.extend(operation.finish().err().map(CleanupFailure::from));
         }
         // Otherwise the operation is undone as it is dropped, which tries everything once more.
         failures
+    }
+
+    /// Renames the directory away at once, so that nobody finds half of it.
+    ///
+    /// Another process may just be taking the lock in it, in vain; whatever that leaves in the
+    /// trash goes with the rest of the trash.
+    fn remove_directory(&self, id: &ContainerId) -> Result<(), CleanupFailure> {
+        let containers = self.store.dir(Area::Containers)?;
+        if let Some(name) = self.store.trash(containers, id.as_str())? {
+            let _ = self.store.dir(Area::Trash)?.remove_tree(&name);
+        }
+        Ok(())
     }
 
     fn remove_name(&self, container: &Container) -> Result<(), CleanupFailure> {

@@ -35,7 +35,7 @@ const NAME_ATTEMPTS: u32 = 64;
 pub enum CreateError {
     /// The image cannot be had.
     #[error(transparent)]
-    Image(#[from] EnsureError),
+    Image(#[from] Box<EnsureError>),
     /// Image and request do not make a process.
     #[error(transparent)]
     Process(#[from] ProcessError),

@@ -7,7 +7,7 @@ use lamina_types::{ContainerId, ErrorKind};
 use crate::Engine;
 use crate::container::cleanup::{self, CleanupError};
 use crate::container::find::FindError;
-use crate::container::stop::StopError;
+use crate::container::stop::{self, StopError};
 
 /// How a container is removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -69,6 +69,9 @@ impl Engine {
                 });
             }
             self.kill_and_wait(&container)?;
+        } else {
+            // Its monitor may be writing the last record into the directory that is to go.
+            stop::settle(&container)?;
         }
         let Some(_lock) = cleanup::lock(&container)? else {
             return Ok(());

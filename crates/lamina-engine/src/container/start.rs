@@ -3,7 +3,7 @@
 //! The specification is built anew from the record every time, so a start after a reboot, on
 //! another kernel or after an update of this program is no special case.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use lamina_fs::{At, Dir, Durability, LockError, PathError};
@@ -190,7 +190,7 @@ impl Engine {
             &bundle,
             &self.config.binary,
             explain,
-            options.explain_pipe.as_ref().map(std::os::fd::AsFd::as_fd),
+            options.explain_pipe.as_ref().map(AsFd::as_fd),
         )?;
         let created = explain.step(
             "wait for the container's first process",

@@ -4,9 +4,11 @@ use std::os::fd::OwnedFd;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use lamina_monitor::record::MONITOR_LOCK;
 use lamina_monitor::{Liveness, liveness};
 use lamina_types::{ContainerId, ErrorKind, Signal};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 
 use crate::Engine;
@@ -99,13 +101,28 @@ fn ended_within(pidfd: &OwnedFd, timeout: Option<Duration>) -> bool {
     }
 }
 
-/// Waits until the monitor has recorded the end and let go.
-fn settle(container: &Container) -> Result<(), StopError> {
+/// Returns whether a monitor holds its lock. A shared lock is tried, which no monitor would take
+/// for another one.
+fn is_supervised(container: &Container) -> bool {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK;
+    container
+        .dir
+        .open_file(MONITOR_LOCK, flags)
+        .is_ok_and(|lock| {
+            flock(&lock, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK)
+        })
+}
+
+/// Waits until the monitor has recorded the end and let go of the container's directory.
+pub(crate) fn settle(container: &Container) -> Result<(), StopError> {
     let start = Instant::now();
     loop {
+        let supervised = is_supervised(container);
         match liveness(&container.dir).map_err(KillError::from)? {
-            Liveness::Exited(_) | Liveness::Lost(_) | Liveness::Never => return Ok(()),
-            // Orphaned or supervised: pid 1 is gone but not yet reaped.
+            Liveness::Exited(_) | Liveness::Lost(_) | Liveness::Never if !supervised => {
+                return Ok(());
+            }
+            // Pid 1 is gone but not yet reaped, or the last record is being written.
             _ if start.elapsed() < PATIENCE => thread::sleep(Duration::from_millis(1)),
             _ => return Err(StopError::Stuck(container.record.id.clone())),
         }

@@ -39,7 +39,14 @@ fn strings(words: &[&str]) -> Vec<String> {
 fn entrypoint_and_command_merge_as_docker_merges_them() {
     type Words<'a> = &'a [&'a str];
     // image entrypoint, image cmd, --entrypoint, arguments, result
-    let table: &[(Words, Words, Option<Words>, Words, Option<&str>)] = &[
+    type Row<'a> = (
+        Words<'a>,
+        Words<'a>,
+        Option<Words<'a>>,
+        Words<'a>,
+        Option<&'a str>,
+    );
+    let table: &[Row] = &[
         (&[], &["sh"], None, &[], Some("sh")),
         (&[], &["sh"], None, &["ls", "-l"], Some("ls -l")),
         (&["run"], &["a"], None, &[], Some("run a")),

@@ -1,5 +1,6 @@
 //! One container each, made, run, looked at, removed.
 
+use std::thread::sleep;
 use std::time::Duration;
 
 use lamina_engine::{
@@ -7,6 +8,7 @@ use lamina_engine::{
 };
 use lamina_image::Silent;
 use lamina_monitor::record::read_state;
+use lamina_types::ContainerId;
 use lamina_types::explain::Explainer;
 use lamina_types::mount::{MountKind, MountSpec, Propagation, Relabel};
 
@@ -164,10 +166,11 @@ fn stop_and_remove() {
     let forever = [
         "sh",
         "-c",
-        "trap 'exit 5' TERM; while :; do sleep 0.05; done",
+        "trap 'exit 5' TERM; echo ready; while :; do sleep 0.05; done",
     ];
     let id = place.detached(&forever, |r| r.remove = false);
     assert_eq!(engine.list(false).unwrap()[0].id, id);
+    wait_for_output(&place, &id);
     let refused = engine.remove(&id, RemoveOptions::default()).unwrap_err();
     assert!(
         matches!(refused, RemoveError::Running { .. }),
@@ -182,8 +185,13 @@ fn stop_and_remove() {
     );
     engine.remove(&id, RemoveOptions::default()).unwrap();
 
-    let stubborn = ["sh", "-c", "trap '' TERM; while :; do sleep 0.05; done"];
+    let stubborn = [
+        "sh",
+        "-c",
+        "trap '' TERM; echo ready; while :; do sleep 0.05; done",
+    ];
     let id = place.detached(&stubborn, |r| r.remove = false);
+    wait_for_output(&place, &id);
     engine.stop(&id, Some(Duration::from_millis(100))).unwrap();
     assert!(
         engine.list(true).unwrap()[0]
@@ -198,6 +206,18 @@ fn stop_and_remove() {
     let id = place.detached(&["sleep", "1000"], |r| r.remove = false);
     engine.remove(&id, force).unwrap();
     place.assert_clean();
+}
+
+/// Waits until the program has written something, which it does once it is ready.
+fn wait_for_output(place: &Place, id: &ContainerId) {
+    for _ in 0..500 {
+        let mut logs = place.engine.logs(id, LogsOptions::default()).unwrap();
+        if logs.next().is_some() {
+            return;
+        }
+        sleep(Duration::from_millis(10));
+    }
+    panic!("no output");
 }
 
 fn detached() {
@@ -276,14 +296,14 @@ fn killed_monitor() {
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     };
     kill(state.monitor_pid);
-    std::thread::sleep(Duration::from_millis(50));
+    sleep(Duration::from_millis(50));
     // The container goes on.
     assert_eq!(
         place.engine.list(true).unwrap()[0].state.status,
         ContainerStatus::Running
     );
     kill(state.init.pid);
-    std::thread::sleep(Duration::from_millis(50));
+    sleep(Duration::from_millis(50));
     assert!(place.engine.list(true).unwrap().is_empty());
     place.assert_clean();
 }

@@ -4,9 +4,13 @@
 //! the monitor's entry it is a monitor, called with the cleanup command it cleans up, and else it
 //! runs the tests.
 
-#[path = "privileged/lifecycle.rs"]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a program of tests, which fail by panicking and say why they skip"
+)]
+
 mod lifecycle;
-#[path = "privileged/place.rs"]
 mod place;
 
 use std::env::args_os;

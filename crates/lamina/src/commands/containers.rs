@@ -1,6 +1,6 @@
 //! `start`, `stop`, `kill`, `wait`, `rm`, `cleanup`: one verb, several containers, an answer each.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lamina_engine::{Engine, RemoveOptions, StartOptions};
 use lamina_types::explain::Explainer;
@@ -144,8 +144,29 @@ impl Verb for KillArgs {
         let signal = signal(&self.signal)?;
         each(app, &self.containers, |engine, id| {
             engine.kill(id, signal).map_err(Failure::from)?;
+            // As Docker's, it returns when the container has ended, not when it is about to.
+            if signal == Signal::KILL {
+                ended(engine, id);
+            }
             Ok(None)
         })
+    }
+}
+
+/// Waits a bounded time for a container that was killed to have ended.
+pub(crate) fn ended(engine: &Engine, id: &ContainerId) {
+    /// A process that the kernel keeps longer than this is not waited for.
+    const PATIENCE: Duration = Duration::from_secs(10);
+    const INTERVAL: Duration = Duration::from_millis(5);
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE {
+        // One that cannot be found has been removed.
+        match engine.inspect(id) {
+            Ok(inspect) if inspect.state["Running"] == true => {
+                std::thread::sleep(INTERVAL);
+            }
+            _ => return,
+        }
     }
 }
 

@@ -116,7 +116,8 @@ fn row(container: &ContainerSummary, whole: bool, now: Timestamp) -> Map<String,
     let created = container.created.parse::<Timestamp>().ok();
     let row = json!({
         "ID": id,
-        "Image": container.image,
+        // Docker shows a name as it was typed, and hardly anybody types the default tag.
+        "Image": container.image.strip_suffix(":latest").unwrap_or(&container.image),
         "Command": command(&container.command, whole),
         "CreatedAt": created.map(docker_time),
         "RunningFor": created.map(|created| ui::ago(created, now)),

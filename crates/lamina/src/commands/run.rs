@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use crate::app::{App, Pulling};
 use crate::args::{ContainerArgs, CreateArgs, ProgressArg, RunArgs, Stream};
 use crate::cli::Verb;
+use crate::commands::containers::ended;
 use crate::commands::foreground::{Foreground, ForwardedSignals};
 use crate::config::Config;
 use crate::exit_codes;
@@ -152,7 +153,9 @@ pub(crate) fn attached(
         }) => {
             // Whoever read the output has had enough. A program on the host would be ended by
             // SIGPIPE; the monitor cleans up after this one.
-            let _ = engine.kill(&id, Signal::KILL);
+            if engine.kill(&id, Signal::KILL).is_ok() {
+                ended(engine, &id);
+            }
             Err(Failure::printed().exits(exit_codes::BROKEN_PIPE))
         }
         Err(error) => Err(Failure::from(error).exits(exit_codes::ENGINE)),

@@ -7,13 +7,61 @@ use lamina_testkit::Host;
 #[test]
 fn version() {
     let host = Host::new();
-    assert_snapshot!(transcript(&host, &["--version"]), @"");
+    assert_snapshot!(transcript(&host, &["--version"]), @r"
+    lamina version 0.1.0
+    [exit 0]
+    ");
 }
 
 #[test]
 fn help_lists_the_commands_in_groups() {
     let host = Host::new();
-    assert_snapshot!(transcript(&host, &["--help"]), @"");
+    assert_snapshot!(transcript(&host, &["--help"]), @r"
+    Usage:  lamina [OPTIONS] COMMAND
+
+    A container engine without a daemon: one static binary
+
+
+    Containers:
+      run         Create and run a new container from an image
+      create      Create a new container
+      start       Start one or more stopped containers
+      stop        Stop one or more running containers
+      kill        Kill one or more running containers
+      wait        Wait until containers stop, then print their exit codes
+      rm          Remove one or more containers
+      ps          List containers
+      logs        Fetch the logs of a container
+      diff        Inspect changes to files or directories on a container's filesystem
+
+    Images:
+      pull        Download an image from a registry
+      images      List images
+      load        Load an image from a tar archive, an OCI directory or STDIN
+      import      Import the contents from a tarball to create a filesystem image
+      tag         Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE
+      rmi         Remove one or more images
+
+    System:
+      inspect     Return low-level information on containers and images
+      info        Display system-wide information
+      version     Show the version information
+
+    Management Commands:
+      container   Manage containers
+      image       Manage images
+      system      Manage lamina
+
+    Global Options:
+      -v, --version              Print version information and quit
+          --root <DIR>           Where images and containers are kept [env: LAMINA_ROOT] [default: /var/lib/lamina]
+          --run-root <DIR>       Where sockets and bundles are kept [env: LAMINA_RUN] [default: /run/lamina]
+          --storage-mode <MODE>  How root filesystems are kept and mounted [possible values: auto, plain]
+      -h, --help                 Print help
+
+    Run 'lamina COMMAND --help' for more information on a command.
+    [exit 0]
+    ");
     assert_eq!(transcript(&host, &["help"]), transcript(&host, &["--help"]));
     assert_eq!(transcript(&host, &[]), transcript(&host, &["--help"]));
 }
@@ -21,16 +69,46 @@ fn help_lists_the_commands_in_groups() {
 #[test]
 fn help_of_a_command() {
     let host = Host::new();
-    assert_snapshot!(transcript(&host, &["rm", "--help"]), @"");
+    assert_snapshot!(transcript(&host, &["rm", "--help"]), @r"
+    Remove one or more containers
+
+    Usage: lamina rm [OPTIONS] CONTAINER [CONTAINER...]
+
+    Arguments:
+      <CONTAINER>...  Containers by name, id or unique prefix of an id
+
+    Options:
+      -h, --help     Print usage
+      -f, --force    Force the removal of a running container (uses SIGKILL)
+      -v, --volumes  Remove anonymous volumes associated with the container
+    [exit 0]
+    ");
 }
 
 #[test]
 fn a_mistyped_command_or_flag() {
     let host = Host::new();
-    assert_snapshot!(transcript(&host, &["rnu"]), @"");
-    assert_snapshot!(transcript(&host, &["run", "--naem", "x", "minimal"]), @"");
-    assert_snapshot!(transcript(&host, &["run"]), @"");
-    assert_snapshot!(transcript(&host, &["container", "fly"]), @"");
+    assert_snapshot!(transcript(&host, &["rnu"]), @r"
+    ! error: unrecognized subcommand 'rnu'
+    ! hint: usage: lamina [OPTIONS] COMMAND
+    [exit 125]
+    ");
+    assert_snapshot!(transcript(&host, &["run", "--naem", "x", "minimal"]), @r"
+    ! error: unexpected argument '--naem' found
+    ! hint: a similar argument exists: '--name'
+    ! hint: usage: lamina run [OPTIONS] IMAGE [COMMAND] [ARG...]
+    [exit 125]
+    ");
+    assert_snapshot!(transcript(&host, &["run"]), @r"
+    ! error: the following required arguments were not provided: <IMAGE>...
+    ! hint: usage: lamina run [OPTIONS] IMAGE [COMMAND] [ARG...]
+    [exit 125]
+    ");
+    assert_snapshot!(transcript(&host, &["container", "fly"]), @r"
+    ! error: unrecognized subcommand 'fly'
+    ! hint: usage: lamina container <COMMAND>
+    [exit 125]
+    ");
 }
 
 #[test]
@@ -60,8 +138,16 @@ fn bad_values() {
         );
         assert!(outcome.stderr.contains(expected), "{words:?}: {outcome:?}");
     }
-    assert_snapshot!(transcript(&host, &["run", "-p", "80:80", "minimal"]), @"");
-    assert_snapshot!(transcript(&host, &["run", "-u", "00", "minimal"]), @"");
+    assert_snapshot!(transcript(&host, &["run", "-p", "80:80", "minimal"]), @r#"
+    ! error: cannot publish "80:80": publishing ports needs a bridge network, which this version does not have
+    ! hint: lamina run --network host … makes the program's ports the host's own
+    [exit 125]
+    "#);
+    assert_snapshot!(transcript(&host, &["run", "-u", "00", "minimal"]), @r#"
+    ! error: invalid argument "00" for --user
+    ! caused by: "00" is not an id: ids are 0 to 4294967294, in plain decimal
+    [exit 125]
+    "#);
     // Nothing was opened, so nothing was made.
     assert!(!host.root().exists());
 }

@@ -7,16 +7,33 @@ use lamina_testkit::Host;
 #[test]
 fn privileged_images_come_and_go() {
     let host = Host::new();
-    assert_snapshot!(transcript(&host, &["images"]), @"");
+    assert_snapshot!(transcript(&host, &["images"]), @r"
+    REPOSITORY   TAG       IMAGE ID   CREATED   SIZE
+    [exit 0]
+    ");
     host.ok(&["image", "create-minimal", "mine:1"]);
     let row = "{{.Repository}}|{{.Tag}}|{{.ID}}";
-    assert_snapshot!(transcript(&host, &["images", "--format", row]), @"");
+    assert_snapshot!(transcript(&host, &["images", "--format", row]), @r"
+    mine|1|[SHORT ID]
+    [exit 0]
+    ");
     assert_eq!(host.ok(&["tag", "mine:1", "other"]), "");
     let id = host.ok(&["images", "-q", "other"]);
     assert_eq!(host.ok(&["images", "-q", "--no-trunc", "mine"])[7..19], id);
-    assert_snapshot!(transcript(&host, &["rmi", "mine:1"]), @"");
-    assert_snapshot!(transcript(&host, &["rmi", "other"]), @"");
-    assert_snapshot!(transcript(&host, &["rmi", "other"]), @"");
+    assert_snapshot!(transcript(&host, &["rmi", "mine:1"]), @r"
+    Untagged: mine:1
+    [exit 0]
+    ");
+    assert_snapshot!(transcript(&host, &["rmi", "other"]), @r"
+    Untagged: other:latest
+    Deleted: sha256:[ID]
+    [exit 0]
+    ");
+    assert_snapshot!(transcript(&host, &["rmi", "other"]), @r"
+    ! error: no such image: other
+    ! hint: lamina images shows what is here; lamina pull NAME fetches an image
+    [exit 1]
+    ");
     assert_eq!(host.ok(&["images", "-q"]), "");
     host.sweep();
 }
@@ -25,7 +42,11 @@ fn privileged_images_come_and_go() {
 fn privileged_an_image_in_use_is_kept() {
     let host = Host::new();
     host.ok(&["create", "--name", "one", "minimal", "true"]);
-    assert_snapshot!(transcript(&host, &["rmi", "minimal"]), @"");
+    assert_snapshot!(transcript(&host, &["rmi", "minimal"]), @r"
+    ! error: image [SHORT ID] is used by the stopped container [SHORT ID]
+    ! hint: lamina ps -a shows the containers that use it; lamina rm removes them
+    [exit 1]
+    ");
     host.ok(&["rm", "one"]);
     host.ok(&["rmi", "minimal"]);
     host.sweep();

@@ -7,7 +7,10 @@ use lamina_testkit::Host;
 #[test]
 fn privileged_ps() {
     let host = Host::new();
-    assert_snapshot!(transcript(&host, &["ps", "-a"]), @"");
+    assert_snapshot!(transcript(&host, &["ps", "-a"]), @r"
+    CONTAINER ID   IMAGE     COMMAND   CREATED   STATUS    PORTS     NAMES
+    [exit 0]
+    ");
     host.ok(&[
         "create",
         "--name",
@@ -19,9 +22,14 @@ fn privileged_ps() {
         "-c",
         "echo \u{1b}[31m",
     ]);
-    host.ok(&["run", "--name", "two", "minimal", "sh", "-c", "exit 4"]);
+    let two = host.lamina(&["run", "--name", "two", "minimal", "sh", "-c", "exit 4"]);
+    assert_eq!(two.code, 4, "{two:?}");
     let format = "{{.Names}}|{{.Image}}|{{.Command}}|{{.State}}|{{.Label \"a\"}}";
-    assert_snapshot!(transcript(&host, &["ps", "-a", "--format", format]), @"");
+    assert_snapshot!(transcript(&host, &["ps", "-a", "--format", format]), @r#"
+    two|minimal|"sh -c exit 4"|exited|
+    one|minimal|"sh -c echo \u{1b}[31m"|created|b
+    [exit 0]
+    "#);
     assert_eq!(host.ok(&["ps", "-q"]), "");
     assert_eq!(host.ok(&["ps", "-l", "--format", "{{.Names}}"]), "two");
     assert_eq!(
@@ -40,7 +48,11 @@ fn privileged_ps() {
         let shown = host.ok(&["ps", "-a", "-f", filter, "--format", "{{.Names}}"]);
         assert_eq!(shown, names, "{filter}");
     }
-    assert_snapshot!(transcript(&host, &["ps", "-f", "bogus=1"]), @"");
+    assert_snapshot!(transcript(&host, &["ps", "-f", "bogus=1"]), @r#"
+    ! error: invalid filter "bogus=1"
+    ! hint: known are id=, name=, label=, status=, exited=, ancestor=, before=, since=
+    [exit 1]
+    "#);
     let json = host.ok(&["ps", "-a", "--format", "json"]);
     let row: serde_json::Value = serde_json::from_str(json.lines().next().unwrap()).unwrap();
     assert_eq!(row["Names"], "two");
@@ -75,8 +87,17 @@ fn privileged_inspect() {
     );
     let all: serde_json::Value = serde_json::from_str(&host.ok(&["inspect", "one"])).unwrap();
     assert_eq!(all[0]["Name"], "/one");
-    assert_snapshot!(transcript(&host, &["inspect", "nope"]), @"");
-    assert_snapshot!(transcript(&host, &["inspect", "-f", "{{.Nope}}", "one"]), @"");
+    assert_snapshot!(transcript(&host, &["inspect", "nope"]), @r"
+    []
+    ! error: no such object: nope
+    ! hint: lamina ps -a shows all containers, lamina images all images
+    [exit 1]
+    ");
+    assert_snapshot!(transcript(&host, &["inspect", "-f", "{{.Nope}}", "one"]), @r#"
+    ! error: template: there is no field "Nope"
+    ! hint: --format '{{json .}}' shows the fields there are
+    [exit 1]
+    "#);
     host.ok(&["rm", "one"]);
     host.sweep();
 }
@@ -91,7 +112,7 @@ fn privileged_logs() {
         "minimal",
         "sh",
         "-c",
-        "echo a; echo b >&2; echo c",
+        "echo a; sleep 0.1; echo b >&2; sleep 0.1; echo c",
     ]);
     let outcome = host.lamina(&["logs", "one"]);
     assert_eq!(
@@ -104,7 +125,11 @@ fn privileged_logs() {
     let stamped = host.ok(&["logs", "-t", "-n", "1", "one"]);
     assert!(stamped.ends_with("Z c"), "{stamped}");
     assert_eq!(host.lamina(&["logs", "-f", "one"]).stdout, "a\nc\n");
-    assert_snapshot!(transcript(&host, &["logs", "nope"]), @"");
+    assert_snapshot!(transcript(&host, &["logs", "nope"]), @r"
+    ! error: no such container: nope
+    ! hint: lamina ps -a shows all containers
+    [exit 1]
+    ");
     host.ok(&["rm", "one"]);
     host.sweep();
 }
@@ -114,7 +139,13 @@ fn privileged_diff() {
     let host = Host::new();
     let script = "echo x > /etc/new; rm /etc/passwd; echo y >> /etc/group";
     host.ok(&["run", "--name", "one", "minimal", "sh", "-c", script]);
-    assert_snapshot!(transcript(&host, &["diff", "one"]), @"");
+    assert_snapshot!(transcript(&host, &["diff", "one"]), @r"
+    C /etc
+    C /etc/group
+    A /etc/new
+    D /etc/passwd
+    [exit 0]
+    ");
     host.ok(&["rm", "one"]);
     host.sweep();
 }
@@ -123,9 +154,22 @@ fn privileged_diff() {
 fn privileged_rm() {
     let host = Host::new();
     host.ok(&["run", "-d", "--name", "one", "minimal", "sleep", "100"]);
-    assert_snapshot!(transcript(&host, &["rm", "one"]), @"");
-    assert_snapshot!(transcript(&host, &["rm", "-f", "one", "nope"]), @"");
-    assert_snapshot!(transcript(&host, &["rm", "nope"]), @"");
+    assert_snapshot!(transcript(&host, &["rm", "one"]), @r"
+    ! error: cannot remove container one: container is running
+    ! hint: lamina stop one, or lamina rm -f one
+    [exit 1]
+    ");
+    assert_snapshot!(transcript(&host, &["rm", "-f", "one", "nope"]), @r"
+    one
+    ! error: no such container: nope
+    ! hint: lamina ps -a shows all containers
+    [exit 0]
+    ");
+    assert_snapshot!(transcript(&host, &["rm", "nope"]), @r"
+    ! error: no such container: nope
+    ! hint: lamina ps -a shows all containers
+    [exit 1]
+    ");
     host.sweep();
 }
 

@@ -3,9 +3,11 @@
 //! - `help`: what is printed without a container: help, version, mistakes in the arguments;
 //! - `run`: containers of the built-in image, their exit codes, output and end;
 //! - `lists`: what lists and documents show;
-//! - `images`: the life of an image without a registry.
+//! - `images`: the life of an image without a registry;
+//! - `tty`: a real terminal.
 
 mod help;
 mod images;
 mod lists;
 mod run;
+mod tty;

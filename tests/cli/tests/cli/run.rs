@@ -37,8 +37,14 @@ fn privileged_exit_codes_are_the_programs() {
 fn privileged_a_program_that_cannot_be_started() {
     let host = Host::new();
     host.ok(&["run", "--rm", "minimal", "true"]);
-    assert_snapshot!(show(&host, &run(&host, &["minimal", "no-such-program"])), @"");
-    assert_snapshot!(show(&host, &run(&host, &["minimal", "/etc/passwd"])), @"");
+    assert_snapshot!(show(&host, &run(&host, &["minimal", "no-such-program"])), @r#"
+    ! error: exec: "no-such-program": executable file not found in $PATH
+    [exit 127]
+    "#);
+    assert_snapshot!(show(&host, &run(&host, &["minimal", "/etc/passwd"])), @r#"
+    ! error: exec: "/etc/passwd": permission denied
+    [exit 126]
+    "#);
     host.sweep();
 }
 
@@ -127,14 +133,22 @@ fn privileged_a_directory_of_the_host() {
         run(&host, &["-v", "./shared:/x", "minimal", "ls", "/x"]).stdout,
         "file\n"
     );
-    assert_snapshot!(show(&host, &run(&host, &["-v", "./nope:/x", "minimal", "true"])), @"");
+    assert_snapshot!(show(&host, &run(&host, &["-v", "./nope:/x", "minimal", "true"])), @r"
+    ! error: bind source path does not exist: [HOST]/nope
+    ! hint: mkdir -p [HOST]/nope
+    [exit 125]
+    ");
     host.sweep();
 }
 
 #[test]
 fn privileged_an_unknown_image() {
     let host = Host::new();
-    assert_snapshot!(transcript(&host, &["run", "--rm", "--pull", "never", "nope", "true"]), @"");
+    assert_snapshot!(transcript(&host, &["run", "--rm", "--pull", "never", "nope", "true"]), @r"
+    ! error: no such image: nope:latest
+    ! hint: lamina images shows what is here; look for a typing mistake in the name
+    [exit 125]
+    ");
     host.sweep();
 }
 
@@ -222,7 +236,11 @@ fn privileged_a_cidfile_is_written_once() {
     host.ok(&words);
     let id = std::fs::read_to_string(host.folder().join("id")).unwrap();
     assert_eq!(host.ok(&["inspect", "-f", "{{.Id}}", "one"]), id);
-    assert_snapshot!(transcript(&host, &words), @"");
+    assert_snapshot!(transcript(&host, &words), @r"
+    ! error: container ID file found, make sure the other container isn't running or delete [HOST]/id
+    ! hint: rm [HOST]/id
+    [exit 125]
+    ");
     host.ok(&["rm", "one"]);
     host.sweep();
 }

@@ -55,7 +55,7 @@ impl Verb for MarkdownHelpArgs {
 }
 
 fn section(command: &mut Command, path: &str, text: &mut String) {
-    let help = command.render_long_help().to_string();
+    let help = command.render_help().to_string();
     let lines: Vec<&str> = help.lines().map(str::trim_end).collect();
     *text += &format!("\n## {path}\n\n```\n{}\n```\n", lines.join("\n").trim());
     for inner in command

@@ -6,6 +6,8 @@
 //! - `images`: the life of an image without a registry;
 //! - `tty`: a real terminal.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 mod help;
 mod images;
 mod lists;

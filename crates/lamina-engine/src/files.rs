@@ -4,7 +4,26 @@
 //! stays as it is and an edit inside reaches nobody else. What goes into a line has been checked
 //! before: a hostname cannot carry a newline (CVE-2022-4318).
 
+use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
+
+use lamina_fs::{At, Dir, PathError};
+use rustix::fs::{Mode, OFlags};
+
+/// Writes a new file in a directory that nobody reads yet, so that it need not appear at once;
+/// nothing is synced.
+pub(crate) fn write_new(dir: &Dir, name: &str, bytes: &[u8], mode: u32) -> Result<(), PathError> {
+    let path = || dir.path().join(name);
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mode = Mode::from_raw_mode(mode);
+    let fd = rustix::fs::openat(dir, name, flags, mode).at("create", path())?;
+    // The umask may have taken what others need; it takes nothing from a file of our own.
+    if mode.intersects(Mode::RWXG | Mode::RWXO) {
+        rustix::fs::fchmod(&fd, mode).at("set the mode of", path())?;
+    }
+    File::from(fd).write_all(bytes).at("write", path())
+}
 
 /// The largest file of the host's that is copied.
 pub(crate) const HOST_FILE_LIMIT: u64 = 1 << 20;

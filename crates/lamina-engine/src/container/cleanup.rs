@@ -109,12 +109,24 @@ impl Engine {
         if is_alive(&container)? {
             return Err(CleanupError::Running(id.clone()));
         }
+        self.remove_ended(&container)
+    }
+
+    /// The same for a container whose end the caller has been told by its monitor.
+    pub(crate) fn cleanup_ended(&self, container: &Container) -> Result<(), CleanupError> {
+        match lock(container)? {
+            Some(_lock) => self.remove_ended(container),
+            None => Ok(()),
+        }
+    }
+
+    fn remove_ended(&self, container: &Container) -> Result<(), CleanupError> {
         let failures = if container.record.request.remove {
-            self.remove_all(&container, true)
+            self.remove_all(container, true)
         } else {
             self.remove_run(&container.record)
         };
-        finish(id, failures)
+        finish(&container.record.id, failures)
     }
 
     /// Cleans up every `--rm` container whose run is over and whom nobody cleaned up; best effort.

@@ -18,7 +18,7 @@ use lamina_types::{ContainerId, ContainerName, ErrorKind, Rootfs};
 use rustix::io::Errno;
 
 use crate::Engine;
-use crate::files::{EtcContents, HOST_FILE_LIMIT, HostFiles};
+use crate::files::{EtcContents, HOST_FILE_LIMIT, HostFiles, write_new};
 use crate::names;
 use crate::process::{self, ProcessError, hostname};
 use crate::record::{self, Record};
@@ -136,15 +136,12 @@ impl Engine {
         spec::check(&request, &id)?;
         let wanted = volumes::plan(&request, &image.config.config)?;
 
-        let operation = self.store.ops().begin(
-            "create",
-            &[
-                Line::Image(image.manifest.digest.clone()),
-                Line::Container(id.clone()),
-                Line::Snapshot((&id).into()),
-            ],
-        )?;
-        let name = self.take_name(&operation, request.name.as_ref(), &id)?;
+        let first_name = match &request.name {
+            Some(name) => name.clone(),
+            None => default_name(0)?,
+        };
+        let operation = self.begin(&image, &id, &first_name)?;
+        let name = self.take_name(&operation, first_name, request.name.is_some(), &id)?;
         let dir = self
             .store
             .dir(Area::Containers)?
@@ -182,6 +179,27 @@ impl Engine {
         })
     }
 
+    /// Notes everything that is about to be made, and the bundle of a start under the same
+    /// operation: one write instead of three.
+    fn begin(
+        &self,
+        image: &Image,
+        id: &ContainerId,
+        name: &ContainerName,
+    ) -> Result<Operation, OpError> {
+        let lines = [
+            Line::Image(image.manifest.digest.clone()),
+            Line::Container(id.clone()),
+            Line::Snapshot(id.into()),
+            Line::Name {
+                name: name.clone(),
+                container: id.clone(),
+            },
+            Line::RunDir(self.bundle(id)),
+        ];
+        self.store.ops().begin("create", &lines)
+    }
+
     fn prepare(
         &self,
         request: &CreateRequest,
@@ -209,27 +227,21 @@ impl Engine {
         Ok(prepared.map_err(RootfsError::from)?)
     }
 
-    /// Reserves a name by a link to the container, which only one process can make.
+    /// Reserves a name by a link to the container, which only one process can make; `name` is
+    /// noted in the operation already.
     fn take_name(
         &self,
         operation: &Operation,
-        asked: Option<&ContainerName>,
+        mut name: ContainerName,
+        is_asked: bool,
         id: &ContainerId,
     ) -> Result<ContainerName, CreateError> {
         let names = self.store.dir(Area::Names)?;
-        for attempt in 0..NAME_ATTEMPTS {
-            let name = match asked {
-                Some(name) => name.clone(),
-                None => default_name(attempt)?,
-            };
-            operation.lease(&[Line::Name {
-                name: name.clone(),
-                container: id.clone(),
-            }])?;
+        for attempt in 1..=NAME_ATTEMPTS {
             match names.symlink(name.as_str(), format!("../{id}")) {
                 Ok(()) => return Ok(name),
                 Err(error) if error.is_already_exists() => {
-                    if asked.is_some() || attempt + 1 == NAME_ATTEMPTS {
+                    if is_asked || attempt == NAME_ATTEMPTS {
                         let holder = self.named(&name)?;
                         return Err(CreateError::NameTaken {
                             name: name.to_string(),
@@ -239,6 +251,11 @@ impl Engine {
                 }
                 Err(error) => return Err(error.into()),
             }
+            name = default_name(attempt)?;
+            operation.lease(&[Line::Name {
+                name: name.clone(),
+                container: id.clone(),
+            }])?;
         }
         Err(Errno::EXIST).at("reserve a name in", names.path())?
     }
@@ -303,7 +320,7 @@ fn write_etc(dir: &Dir, request: &CreateRequest, id: &ContainerId) -> Result<(),
         NamespaceMode::Host => system.nodename().to_str().unwrap_or("localhost"),
     };
     for (file, content) in EtcContents::plan(name, host).files() {
-        dir.create_exclusive(file, content, 0o644, Durability::Volatile)?;
+        write_new(dir, file, content, 0o644)?;
     }
     Ok(())
 }

@@ -2,8 +2,8 @@
 
 use lamina_image::Progress;
 use lamina_monitor::{ExitRecord, ForegroundStdio, Relayed, SessionError};
+use lamina_types::ErrorKind;
 use lamina_types::explain::Explainer;
-use lamina_types::{ContainerId, ErrorKind};
 
 use crate::Engine;
 use crate::container::cleanup::CleanupError;
@@ -78,7 +78,11 @@ impl Engine {
         match self.launch(&container, &rootfs, &operation, options, explain) {
             Ok(session) => {
                 operation.finish().map_err(StartError::from)?;
-                Ok(Running { id, session })
+                Ok(Running {
+                    id,
+                    session,
+                    container,
+                })
             }
             Err(error) if container.record.request.remove => {
                 // What is left of the container is named in the operation.
@@ -104,24 +108,28 @@ impl Engine {
         stdio: &ForegroundStdio<'_>,
         explain: &mut Explainer,
     ) -> Result<Finished, SessionError> {
-        let Running { id, mut session } = running;
+        let Running {
+            container,
+            mut session,
+            ..
+        } = running;
         match session.relay(stdio)? {
             Relayed::Detached => Ok(Finished::Detached),
             Relayed::Exit(exit) => {
-                let cleanup = self.after_exit(&id, explain);
+                let cleanup = self.after_exit(&container, explain);
                 Ok(Finished::Exit { exit, cleanup })
             }
         }
     }
 
-    fn after_exit(&self, id: &ContainerId, explain: &mut Explainer) -> Option<CleanupError> {
+    fn after_exit(&self, container: &Container, explain: &mut Explainer) -> Option<CleanupError> {
         explain
             .step(
                 "clean up",
                 "the control groups and the bundle go, and with --rm the container and its \
                  writable layer; nothing was mounted on the host, so nothing is unmounted",
-                || format!("rm -rf {}", self.bundle(id).display()),
-                || self.cleanup(id),
+                || format!("rm -rf {}", self.bundle(&container.record.id).display()),
+                || self.cleanup_ended(container),
             )
             .err()
     }

@@ -6,7 +6,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use lamina_fs::{At, Dir, Durability, LockError, PathError};
+use lamina_fs::{At, Dir, LockError, PathError};
 use lamina_monitor::{
     LivenessError, MONITOR_JSON, MonitorConfig, Session, SessionError, SpawnError,
 };
@@ -20,7 +20,7 @@ use rustix::io::Errno;
 use crate::container::cleanup::{self, CleanupError};
 use crate::container::find::{Container, FindError};
 use crate::devices::{self, DeviceError};
-use crate::files::EtcFiles;
+use crate::files::{EtcFiles, write_new};
 use crate::process::{self, ProcessError, ProcessPlan};
 use crate::record::Record;
 use crate::rootfs::RootfsError;
@@ -131,6 +131,7 @@ pub struct Running {
     pub id: ContainerId,
     /// The conversation: relay, wait, signal.
     pub session: Session,
+    pub(crate) container: Container,
 }
 
 impl Engine {
@@ -150,18 +151,20 @@ impl Engine {
         }
         cleanup::finish(id, self.remove_run(&container.record))?;
         let rootfs = self.existing_rootfs(id)?;
-        let operation = self.store.ops().begin("start", &[])?;
+        let lines = [Line::RunDir(self.bundle(id))];
+        let operation = self.store.ops().begin("start", &lines)?;
         let session = self.launch(&container, &rootfs, &operation, options, explain)?;
         operation.finish()?;
         Ok(Running {
             id: id.clone(),
             session,
+            container,
         })
     }
 
     /// Builds the bundle, and has a monitor make and start the container.
     ///
-    /// The operation names everything that is made; the caller finishes it, or drops it to undo.
+    /// The operation names the bundle already; the caller finishes it, or drops it to undo.
     pub(crate) fn launch(
         &self,
         container: &Container,
@@ -184,7 +187,6 @@ impl Engine {
             || self.plan(container, rootfs),
         )?;
         let bundle = self.bundle(&record.id);
-        operation.lease(&[Line::RunDir(bundle.clone())])?;
         self.write_bundle(container, &spec, rootfs, explain)?;
         let mut session = lamina_monitor::spawn(
             &bundle,
@@ -286,8 +288,7 @@ fn write_json(dir: &Dir, name: &str, value: &impl serde::Serialize) -> Result<()
     let bytes = serde_json::to_vec(value)
         .map_err(std::io::Error::from)
         .at("serialise", dir.path().join(name))?;
-    // A reboot ends the run, so nothing has to survive one.
-    dir.create_exclusive(name, &bytes, 0o600, Durability::Volatile)
+    write_new(dir, name, &bytes, 0o600)
 }
 
 /// Returns the labels of a container, where SELinux is enabled.

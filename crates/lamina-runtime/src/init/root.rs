@@ -12,7 +12,7 @@ use rustix::mount::{
     MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount_change, move_mount,
     open_tree, unmount,
 };
-use rustix::process::{chdir, chroot, fchdir, pivot_root};
+use rustix::process::{chdir, fchdir, pivot_root};
 
 use super::Context;
 use super::report::{Failure, Step};
@@ -125,24 +125,23 @@ pub(super) fn pivot(root: &Root, explain: &mut Explainer) -> Result<(), Failure>
         || "cd rootfs && pivot_root . . && umount -l . && cd /".to_owned(),
         || {
             fchdir(root).step(|| "enter the root filesystem".to_owned())?;
-            match pivot_root(".", ".") {
-                Ok(()) => unmount(".", UnmountFlags::DETACH)
-                    .step(|| "detach the host's root filesystem".to_owned())?,
-                // The initial ramfs cannot be pivoted away from. The new root covers it, so every
-                // path that climbs above the new root lands on the new root again.
-                Err(Errno::INVAL) if on_initramfs() => {
-                    chroot(".").step(|| "change the root over the initramfs".to_owned())?;
-                }
-                Err(errno) => return Err(Failure::new("pivot_root", errno)),
-            }
+            pivot_root(".", ".").map_err(pivot_failure)?;
+            unmount(".", UnmountFlags::DETACH)
+                .step(|| "detach the host's root filesystem".to_owned())?;
             chdir("/").step(|| "enter the new root".to_owned())
         },
     )
 }
 
-/// Returns whether `/` is the mount that has no parent: the kernel's own rootfs.
-fn on_initramfs() -> bool {
-    const RAMFS: i64 = 0x8584_58f6;
-    const TMPFS: i64 = 0x0102_1994;
-    rustix::fs::statfs("/").is_ok_and(|stat| matches!(stat.f_type, RAMFS | TMPFS))
+/// The kernel's own first root, the initial ramfs, has no parent mount and cannot be pivoted away
+/// from; a chroot instead could be left again, so there is none.
+fn pivot_failure(errno: Errno) -> Failure {
+    match errno {
+        Errno::INVAL => Failure::invalid(
+            "pivot_root: the host's root is the initial ramfs, which cannot be replaced; \
+             let the host's init move to another filesystem first (switch_root)"
+                .to_owned(),
+        ),
+        _ => Failure::new("pivot_root", errno),
+    }
 }

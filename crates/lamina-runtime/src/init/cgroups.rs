@@ -58,6 +58,23 @@ fn refused(error: &CgroupError) -> Failure {
     Failure::new(&error.to_string(), errno.unwrap_or(Errno::IO))
 }
 
+/// Returns the commands that [`mount`] stands for.
+pub(super) fn command(context: &Context<'_>, plan: &MountPlan) -> String {
+    let target = plan.target.display();
+    match context.cgroup {
+        None => String::new(),
+        Some(cgroup) if cgroup.is_unified() => plan.command(),
+        Some(cgroup) => {
+            let mut command = format!("mount -t tmpfs -o mode=755 tmpfs {target}");
+            for member in cgroup.members() {
+                let (dir, name) = (member.dir.display(), &member.name);
+                command.push_str(&format!("; mount --bind {dir} {target}/{name}"));
+            }
+            command
+        }
+    }
+}
+
 /// Mounts the cgroups as Docker does: the cgroup2 hierarchy, or for v1 a tmpfs with one bind
 /// of the container's own directory per hierarchy.
 pub(super) fn mount(context: &Context<'_>, root: &Root, plan: &MountPlan) -> Result<(), Failure> {

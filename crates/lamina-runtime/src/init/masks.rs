@@ -30,7 +30,7 @@ pub(super) fn apply(root: &Root, plan: &Plan, explain: &mut Explainer) -> Result
     )?;
     explain.step(
         "masked paths",
-        "kernel files that tell about the host or its other tenants",
+        "kernel files, where they exist, that tell about the host or its other tenants",
         || list("mount --bind /dev/null", &plan.masked),
         || {
             let mut masks = Masks {

@@ -33,7 +33,7 @@ pub(super) fn all(
         let mounted = explain.step(
             name(plan),
             why(plan),
-            || plan.command(),
+            || command(context, plan),
             || one(context, root, plan, source),
         )?;
         if matches!(&plan.what, What::Filesystem { kind, .. } if kind == "devpts") {
@@ -150,13 +150,29 @@ fn name(plan: &MountPlan) -> &'static str {
     match &plan.what {
         What::Bind { .. } => "bind mount",
         What::Cgroup => "cgroup mount",
-        What::Filesystem { .. } => "mount",
+        What::Filesystem { kind, .. } => match kind.as_str() {
+            "proc" => "mount proc",
+            "tmpfs" => "mount tmpfs",
+            "devpts" => "mount devpts",
+            "mqueue" => "mount mqueue",
+            "sysfs" => "mount sysfs",
+            _ => "mount",
+        },
+    }
+}
+
+fn command(context: &Context<'_>, plan: &MountPlan) -> String {
+    match plan.what {
+        What::Cgroup => cgroups::command(context, plan),
+        _ => plan.command(),
     }
 }
 
 fn why(plan: &MountPlan) -> &'static str {
     match &plan.what {
-        What::Bind { .. } => "a file or directory of the host, as asked",
+        What::Bind { .. } => {
+            "a file or directory of the host: a volume, or one of the generated files in /etc"
+        }
         What::Cgroup => "the container sees its own limits, read-only",
         What::Filesystem { kind, .. } => match kind.as_str() {
             "proc" => "a view of this pid namespace: ps shows the container alone",

@@ -47,6 +47,20 @@ fn detached(context: &OwnedFd, attributes: u64) -> Result<OwnedFd, Errno> {
 
 /// Adds the kernel's log of a filesystem context to a failure.
 fn explained(act: &str, context: &OwnedFd, errno: Errno) -> Failure {
+    with_log(act, &log(context), errno)
+}
+
+fn with_log(act: &str, text: &str, errno: Errno) -> Failure {
+    if text.is_empty() {
+        return Failure::new(act, errno);
+    }
+    let mut failure = Failure::new(&format!("{act}: {}", describe(errno)), errno);
+    failure.message = format!("{act}: {}{text}", describe(errno));
+    failure
+}
+
+/// Reads what the kernel wrote about a filesystem context, each message after `; `.
+fn log(context: &OwnedFd) -> String {
     let mut text = String::new();
     let mut line = [0_u8; 1024];
     while let Ok(read) = rustix::io::read(context, &mut line) {
@@ -58,13 +72,10 @@ fn explained(act: &str, context: &OwnedFd, errno: Errno) -> Failure {
         let message = message.trim_end();
         let _ = write!(text, "; {}", message.get(2..).unwrap_or(message));
     }
-    if text.is_empty() {
-        return Failure::new(act, errno);
-    }
-    let mut failure = Failure::new(&format!("{act}: {}", describe(errno)), errno);
-    failure.message = format!("{act}: {}{text}", describe(errno));
-    failure
+    text
 }
+
+const MOUNT: &str = "mount overlay";
 
 /// Mounts an overlay, detached; `spare` is a directory an old kernel can mount on meanwhile.
 ///
@@ -93,10 +104,18 @@ pub(crate) fn overlay(rootfs: &Rootfs, spare: &Path) -> Result<OwnedFd, Failure>
     let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)
         .step(|| "open the filesystem type overlay".to_owned())?;
     match layers.first_appended(&context) {
-        Ok(()) => layers.by_parameters(&context),
-        Err(Errno::INVAL) => layers.by_page(spare),
-        Err(errno) => Err(explained("mount overlay", &context, errno)),
+        Ok(()) => {}
+        Err(Errno::INVAL) => return layers.by_page(spare),
+        Err(errno) => return Err(explained(MOUNT, &context, errno)),
     }
+    layers.by_parameters(&context).or_else(|errno| {
+        let text = log(&context);
+        // Up to 6.4 any option is taken at first, and refused here with no word about why.
+        if errno == Errno::INVAL && text.is_empty() {
+            return layers.by_page(spare);
+        }
+        Err(with_log(MOUNT, &text, errno))
+    })
 }
 
 /// One lower layer: a path, or a mount held by a descriptor.
@@ -143,30 +162,27 @@ impl Layers<'_> {
         }
     }
 
-    fn by_parameters(&self, context: &OwnedFd) -> Result<OwnedFd, Failure> {
-        let build = || -> Result<OwnedFd, Errno> {
-            for layer in &self.lowers[1..] {
-                append(context, "lowerdir+", &layer.name())?;
+    fn by_parameters(&self, context: &OwnedFd) -> Result<OwnedFd, Errno> {
+        for layer in &self.lowers[1..] {
+            append(context, "lowerdir+", &layer.name())?;
+        }
+        if let Some(data) = self.data {
+            append(context, "datadir+", data)?;
+        }
+        for (key, path) in [("upperdir", self.upper), ("workdir", self.work)] {
+            if let Some(path) = path {
+                append(context, key, path)?;
             }
-            if let Some(data) = self.data {
-                append(context, "datadir+", data)?;
+        }
+        for option in self.options {
+            match option.split_once('=') {
+                Some((key, value)) => fsconfig_set_string(context, key, value)?,
+                None => fsconfig_set_flag(context, option.as_str())?,
             }
-            for (key, path) in [("upperdir", self.upper), ("workdir", self.work)] {
-                if let Some(path) = path {
-                    append(context, key, path)?;
-                }
-            }
-            for option in self.options {
-                match option.split_once('=') {
-                    Some((key, value)) => fsconfig_set_string(context, key, value)?,
-                    None => fsconfig_set_flag(context, option.as_str())?,
-                }
-            }
-            fsconfig_set_string(context, "source", "overlay")?;
-            fsconfig_create(context)?;
-            detached(context, 0)
-        };
-        build().map_err(|errno| explained("mount overlay", context, errno))
+        }
+        fsconfig_set_string(context, "source", "overlay")?;
+        fsconfig_create(context)?;
+        detached(context, 0)
     }
 
     /// The mount(2) form. Layers are named through descriptors where their paths would not fit the

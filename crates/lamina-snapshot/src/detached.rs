@@ -14,6 +14,10 @@ use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag,
     fsconfig_set_string, fsmount, fsopen,
 };
+use rustix::thread::UnshareFlags;
+
+/// The option that takes one lower layer.
+const APPEND: &str = "lowerdir+";
 
 /// Why a root filesystem could not be mounted.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +47,19 @@ fn said(message: &Option<String>) -> String {
 }
 
 impl MountError {
+    /// Returns whether the kernel may know only the older form of the options. Up to 6.4 it says
+    /// so when the filesystem is made, with no word about why; from 6.5 when the option is set.
+    fn is_unknown_form(&self) -> bool {
+        match self {
+            Self::Refused {
+                what,
+                message,
+                source: Errno::INVAL,
+            } => what == APPEND || message.is_none(),
+            _ => false,
+        }
+    }
+
     /// Returns the class of the failure.
     pub fn kind(&self) -> ErrorKind {
         match self {
@@ -70,52 +87,94 @@ pub fn mount_detached(rootfs: &Rootfs) -> Result<OwnedFd, MountError> {
         };
         return Ok(open_path(path)?);
     };
-    let fs = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).at("open filesystem", "overlay")?;
-    let mut opened = Vec::new();
+    let mut parts = Parts {
+        lowers: Vec::new(),
+        writable: Vec::new(),
+        options,
+    };
     for lower in lowers {
         match lower {
-            Source::Dir(path) => opened.push(open_path(path)?),
+            Source::Dir(path) => parts.lowers.push(open_path(path)?),
             Source::Erofs { file } => return Err(MountError::Unsupported(file.clone())),
         }
     }
-    add_lowers(fs.as_fd(), &opened)?;
     for (key, path) in [("upperdir", upper), ("workdir", work)] {
         if let Some(path) = path {
-            let fd = open_path(path)?;
-            set(fs.as_fd(), key, &by_descriptor(&fd))?;
-            opened.push(fd);
+            parts.writable.push((key, open_path(path)?));
         }
     }
-    for option in options {
-        match option.split_once('=') {
-            Some((key, value)) => set(fs.as_fd(), key, value)?,
-            None => checked(fs.as_fd(), option, fsconfig_set_flag(&fs, option.as_str()))?,
-        }
+    match parts.mount(Names::Appended) {
+        Err(error) if error.is_unknown_form() => parts.mount_joined(),
+        result => result,
     }
-    checked(fs.as_fd(), "up", fsconfig_create(&fs))?;
-    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
-        | MountAttrFlags::MOUNT_ATTR_NODEV
-        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    let mount = fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, attributes);
-    Ok(mount.at("mount", "overlay")?)
 }
 
-/// Adds the lowers one by one (6.5), or in one string where the kernel does not know that. Both
-/// go by descriptor, because a value of fsconfig(2) has at most 255 bytes.
-fn add_lowers(fs: BorrowedFd<'_>, lowers: &[OwnedFd]) -> Result<(), MountError> {
-    let mut names = lowers.iter().map(by_descriptor);
-    let Some(first) = names.next() else {
-        return Ok(());
-    };
-    match fsconfig_set_string(fs, "lowerdir+", first.as_str()) {
-        Ok(()) => {}
-        Err(Errno::INVAL) => {
-            let all: Vec<String> = lowers.iter().map(by_descriptor).collect();
-            return set(fs, "lowerdir", &all.join(":"));
+/// What an overlay is made of, opened.
+struct Parts<'a> {
+    lowers: Vec<OwnedFd>,
+    writable: Vec<(&'static str, OwnedFd)>,
+    options: &'a [String],
+}
+
+/// How the lower layers are given, by descriptor in both forms.
+#[derive(Debug, Clone, Copy)]
+enum Names {
+    /// One by one, `lowerdir+` (Linux 6.8).
+    Appended,
+    /// In one string, relative to /proc/self/fd: a value of fsconfig(2) has at most 255 bytes.
+    Joined,
+}
+
+impl Parts<'_> {
+    fn mount(&self, names: Names) -> Result<OwnedFd, MountError> {
+        let fs = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).at("open filesystem", "overlay")?;
+        match names {
+            Names::Appended => {
+                for lower in &self.lowers {
+                    set(fs.as_fd(), APPEND, &by_descriptor(lower))?;
+                }
+            }
+            Names::Joined => {
+                let all: Vec<String> = self.lowers.iter().map(number).collect();
+                set(fs.as_fd(), "lowerdir", &all.join(":"))?;
+            }
         }
-        Err(error) => checked(fs, "lowerdir+", Err(error))?,
+        for (key, fd) in &self.writable {
+            set(fs.as_fd(), key, &by_descriptor(fd))?;
+        }
+        for option in self.options {
+            match option.split_once('=') {
+                Some((key, value)) => set(fs.as_fd(), key, value)?,
+                None => checked(fs.as_fd(), option, fsconfig_set_flag(&fs, option.as_str()))?,
+            }
+        }
+        checked(fs.as_fd(), "up", fsconfig_create(&fs))?;
+        let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
+            | MountAttrFlags::MOUNT_ATTR_NODEV
+            | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+        let mount = fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, attributes);
+        Ok(mount.at("mount", "overlay")?)
     }
-    names.try_for_each(|name| set(fs, "lowerdir+", &name))
+
+    /// Mounts from a thread that has a working directory of its own, which is where the kernel
+    /// looks for relative names; the process keeps its own.
+    fn mount_joined(&self) -> Result<OwnedFd, MountError> {
+        const FDS: &str = "/proc/self/fd";
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                lamina_sys::namespace::unshare(UnshareFlags::FS)
+                    .at("leave the working directory for", FDS)?;
+                rustix::process::chdir(FDS).at("enter", FDS)?;
+                self.mount(Names::Joined)
+            });
+            let ended = |_| MountError::Refused {
+                what: "up".to_owned(),
+                message: None,
+                source: Errno::CANCELED,
+            };
+            thread.join().map_err(ended)?
+        })
+    }
 }
 
 fn open_path(path: &Path) -> Result<OwnedFd, PathError> {
@@ -125,6 +184,10 @@ fn open_path(path: &Path) -> Result<OwnedFd, PathError> {
 
 fn by_descriptor(fd: &OwnedFd) -> String {
     format!("/proc/self/fd/{}", fd.as_raw_fd())
+}
+
+fn number(fd: &OwnedFd) -> String {
+    fd.as_raw_fd().to_string()
 }
 
 fn set(fs: BorrowedFd<'_>, key: &str, value: &str) -> Result<(), MountError> {

@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! put      small documents: written whole, synced, linked into place
-//! fetch    downloads: partial/<alg>-<hex> grows, is verified, synced, renamed into place
+//! fetch    downloads: partial/<alg>-<hex> grows, is verified, marked as not synced, renamed into
+//!          place; synced with the image (see `sync.rs`)
 //! ```
 //! A name in `blobs/` therefore always has the right bytes, also after a power cut, as far as the
-//! disk keeps them. [`Blobs::read`] hashes again; [`Blobs::open`] does not.
+//! disk keeps them: of what was not synced then the next open drops the names. [`Blobs::read`] hashes again; [`Blobs::open`] does not.
 
 mod partial;
 

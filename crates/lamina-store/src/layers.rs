@@ -16,7 +16,7 @@ use crate::area::Area;
 use crate::lock::{self, Waiting};
 use crate::ops::{Draft, Line, OpError, Operation};
 use crate::store::Store;
-use crate::sync;
+use crate::sync::{self, Unsynced};
 
 const PLAIN: &str = "plain";
 const INFO: &str = "layer.json";
@@ -222,7 +222,7 @@ impl LayerDraft {
         {
             let _lock = self.store.lock_shared()?;
             let layers = self.store.dir(Area::Layers)?;
-            sync::mark(&self.store, hex)?;
+            sync::mark(&self.store, &Unsynced::layer(hex))?;
             // Where somebody else was first, its marker, or ours, covers its layer until the next
             // sync.
             self.draft.publish(layers, hex)?;

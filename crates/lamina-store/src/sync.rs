@@ -1,27 +1,30 @@
-//! Layers reach the disk by one `syncfs` per image, not by one `fsync` per file.
+//! Layers and downloaded blobs reach the disk by one `syncfs` per image, not by one `fsync` per
+//! file.
 //!
 //! ```text
 //! publish   unsynced/<boot>.<hex> made, layers/<hex> renamed into place   (shared store lock)
+//!           unsynced/<boot>.<alg>-<hex> and blobs/<alg>/<hex> likewise
 //! sync      markers of this boot listed (exclusive store lock), syncfs, markers unlinked, fsync
 //! ref       refs/<…>.json written, only now
 //! ```
-//! After a power cut the markers that are left belong to another boot: their layers may have files
-//! without content, nothing acknowledged relies on them, and the first open drops them. The marker
-//! and the rename are in this order in the journal of every journalling filesystem, so a layer is
-//! never on the disk without its marker unless it was synced.
+//! After a power cut the markers that are left belong to another boot: what they name may be files
+//! without content, nothing acknowledged relies on it, and the first open drops it. The marker
+//! and the rename are in this order in the journal of every journalling filesystem, so nothing is
+//! ever on the disk without its marker unless it was synced.
 //!
 //! The exclusive lock is held for the listing alone: it makes sure that every marker seen belongs
-//! to a layer whose rename came before our `syncfs`.
+//! to a rename that came before our `syncfs`.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
 use lamina_fs::{Durability, LockError, PathError};
-use lamina_types::ErrorKind;
+use lamina_types::{Algorithm, Digest, ErrorKind};
 
 use crate::area::Area;
+use crate::blobs::area;
 use crate::store::Store;
 
-/// Why published layers could not be made durable.
+/// Why what was published could not be made durable.
 #[derive(Debug, thiserror::Error)]
 pub enum SyncError {
     /// A folder could not be read or synced.
@@ -42,13 +45,56 @@ impl SyncError {
     }
 }
 
-/// Returns the marker's name of one layer, by the hexadecimal of its diff id.
-pub(crate) fn marker(store: &Store, hex: &str) -> String {
-    format!("{}.{hex}", store.boot().as_str())
+/// What was published and is not synced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unsynced {
+    area: Area,
+    /// Its name in the area.
+    hex: String,
+}
+
+impl Unsynced {
+    /// A layer, by the hexadecimal of its diff id.
+    pub(crate) fn layer(hex: &str) -> Self {
+        Self {
+            area: Area::Layers,
+            hex: hex.to_owned(),
+        }
+    }
+
+    /// A blob.
+    pub(crate) fn blob(digest: &Digest) -> Self {
+        Self {
+            area: area(digest),
+            hex: digest.hex().to_owned(),
+        }
+    }
+
+    fn marker(&self, boot: &str) -> String {
+        let prefix = match self.area {
+            Area::BlobsSha256 => format!("{}-", Algorithm::Sha256.name()),
+            Area::BlobsSha512 => format!("{}-", Algorithm::Sha512.name()),
+            _ => String::new(),
+        };
+        format!("{boot}.{prefix}{}", self.hex)
+    }
+
+    /// Reads a marker's name; returns the boot that it is of, too.
+    fn parse(marker: &OsStr) -> Option<(&str, Self)> {
+        let (boot, rest) = marker.to_str()?.split_once('.')?;
+        let (area, hex) = match rest.split_once('-') {
+            None => (Area::Layers, rest),
+            Some((name, hex)) if name == Algorithm::Sha256.name() => (Area::BlobsSha256, hex),
+            Some((name, hex)) if name == Algorithm::Sha512.name() => (Area::BlobsSha512, hex),
+            Some(_) => return None,
+        };
+        let hex = hex.to_owned();
+        Some((boot, Self { area, hex }))
+    }
 }
 
 impl Store {
-    /// Makes every layer published so far, by whomever, survive a power cut.
+    /// Makes every layer and blob published so far, by whomever, survive a power cut.
     ///
     /// Costs one readdir when all of them do already. [`Refs::set`](crate::Refs::set) calls it.
     pub fn sync(&self) -> Result<(), SyncError> {
@@ -71,33 +117,41 @@ impl Store {
         // A marker that came back after a power cut would drop a layer that was acknowledged.
         Ok(unsynced.sync()?)
     }
+
+    /// Writes to the disk what has been written into the store so far, published or not.
+    ///
+    /// Promises nothing, and changes nothing but how much [`Store::sync`] will have left to do:
+    /// called now and then from a thread of its own, the disk works while the data still comes.
+    pub fn write_back(&self) -> Result<(), PathError> {
+        self.root().syncfs()
+    }
 }
 
-/// Drops layers that were published in another boot and not synced. Idempotent.
+/// Drops layers and blobs that were published in another boot and not synced. Idempotent.
 pub(crate) fn drop_unsynced_of_other_boots(store: &Store) -> Result<(), SyncError> {
     let unsynced = store.dir(Area::Unsynced)?;
-    let foreign = |name: &OsString| {
-        let (boot, hex) = name.to_str()?.split_once('.')?;
-        (boot != store.boot().as_str()).then(|| hex.to_owned())
+    let foreign = |name: &OsStr| {
+        let (boot, suspect) = Unsynced::parse(name)?;
+        (boot != store.boot().as_str()).then_some(suspect)
     };
-    let suspects = || -> Result<Vec<(OsString, String)>, PathError> {
+    let suspects = || -> Result<Vec<(OsString, Unsynced)>, PathError> {
         let entries = unsynced.entries()?.into_iter();
         Ok(entries
-            .filter_map(|entry| foreign(&entry.name).map(|hex| (entry.name, hex)))
+            .filter_map(|entry| foreign(&entry.name).map(|suspect| (entry.name, suspect)))
             .collect())
     };
     if suspects()?.is_empty() {
         return Ok(());
     }
     let _lock = store.lock_exclusive()?;
-    let layers = store.dir(Area::Layers)?;
-    for (marker, hex) in suspects()? {
+    for (marker, suspect) in suspects()? {
+        let dir = store.dir(suspect.area)?;
         // Published again and synced in this boot? Then its marker of this boot, or none, would
         // stand for it; but publishing needs an open store, and every open comes through here.
-        if let Some(trashed) = store.trash(layers, &hex)? {
+        if let Some(trashed) = store.trash(dir, &suspect.hex)? {
             let trash = store.dir(Area::Trash)?;
             trash.sync()?;
-            layers.sync()?;
+            dir.sync()?;
             drop(trashed);
         }
         match unsynced.unlink(&marker) {
@@ -108,14 +162,32 @@ pub(crate) fn drop_unsynced_of_other_boots(store: &Store) -> Result<(), SyncErro
     Ok(unsynced.sync()?)
 }
 
-/// Makes the marker of a layer that is about to be published.
-pub(crate) fn mark(store: &Store, hex: &str) -> Result<(), PathError> {
-    let name = marker(store, hex);
+/// Makes the marker of what is about to be published; the caller holds the store lock, shared,
+/// until it is.
+pub(crate) fn mark(store: &Store, what: &Unsynced) -> Result<(), PathError> {
+    let name = what.marker(store.boot().as_str());
     match store
         .dir(Area::Unsynced)?
         .create_exclusive(name, b"", 0o600, Durability::Volatile)
     {
         Err(error) if error.is_already_exists() => Ok(()),
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn markers_are_read_as_they_are_written() {
+        let hex = "ab".repeat(32);
+        let digest = Digest::from_sha256([0xab; 32]);
+        for what in [Unsynced::layer(&hex), Unsynced::blob(&digest)] {
+            let marker = what.marker("boot-id");
+            assert_eq!(Unsynced::parse(marker.as_ref()), Some(("boot-id", what)));
+        }
+        assert_eq!(Unsynced::parse("nothing".as_ref()), None);
+        assert_eq!(Unsynced::parse("boot.md5-12".as_ref()), None);
     }
 }

@@ -2,9 +2,12 @@
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
+use lamina_store::Store;
 use lamina_types::oci::Descriptor;
 use lamina_types::{DiffId, Digest};
 
@@ -29,6 +32,9 @@ pub(crate) struct JobError {
     pub(crate) blob: Digest,
     pub(crate) source: Box<UnpackError>,
 }
+
+/// How long the disk rests between two rounds of early writing.
+const WRITE_BACK_PAUSE: Duration = Duration::from_millis(150);
 
 /// Takes every layer. The first failure stops the others, which are waited for.
 ///
@@ -65,13 +71,29 @@ pub(crate) fn take_all(
         }
     };
     thread::scope(|scope| {
-        for _ in 1..jobs.len().min(PARALLEL) {
-            scope.spawn(work);
-        }
-        work();
+        let (done, until_done) = channel();
+        scope.spawn(move || write_back(taker.store, &until_done));
+        thread::scope(|scope| {
+            for _ in 1..jobs.len().min(PARALLEL) {
+                scope.spawn(work);
+            }
+            work();
+        });
+        drop(done);
     });
     match failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
         Some(failure) => Err(failure),
         None => Ok(()),
+    }
+}
+
+/// Has what the others write written to the disk while they write it, so that the one sync before
+/// the name is published has little left to do.
+fn write_back(store: &Store, until_done: &Receiver<()>) {
+    while until_done.recv_timeout(WRITE_BACK_PAUSE) == Err(RecvTimeoutError::Timeout) {
+        // A disk that fails says so again in the sync that counts.
+        if store.write_back().is_err() {
+            return;
+        }
     }
 }

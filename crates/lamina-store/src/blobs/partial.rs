@@ -11,6 +11,7 @@ use rustix::fs::{Mode, OFlags};
 use super::{BlobError, Hasher, append, area, retire};
 use crate::area::Area;
 use crate::store::Store;
+use crate::sync::{self, Unsynced};
 
 /// The one download of a blob that is running, on this machine.
 ///
@@ -112,7 +113,10 @@ impl Partial {
         Ok(self.seek_to_end()?)
     }
 
-    /// Verifies length and digest and publishes the blob. Durable on return.
+    /// Verifies length and digest and publishes the blob.
+    ///
+    /// Visible to everybody on return, on the disk after the next [`Store::sync`] (which setting a
+    /// ref does); a power cut before that makes it absent.
     ///
     /// A wrong digest throws the bytes away, so that the next attempt starts anew; too few bytes
     /// are kept, so that it goes on.
@@ -131,9 +135,12 @@ impl Partial {
         }
         let path = self.path();
         rustix::fs::fchmod(&self.file, Mode::from_raw_mode(0o444)).at("set the mode of", &path)?;
-        self.file.sync_data().at("sync", &path)?;
         let blobs = self.store.dir(area(&self.digest))?;
-        partial.rename_to(&self.name, blobs, self.digest.hex(), Durability::Durable)?;
+        {
+            let _lock = self.store.lock_shared()?;
+            sync::mark(&self.store, &Unsynced::blob(&self.digest))?;
+            partial.rename_to(&self.name, blobs, self.digest.hex(), Durability::Volatile)?;
+        }
         retire(&self.store, &self.digest, self.lock);
         Ok(())
     }

@@ -6,8 +6,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use lamina_store::{Area, CollectOptions, LayerInfo, Store};
-use lamina_types::DiffId;
+use lamina_store::{Area, CollectOptions, Fetch, LayerInfo, Operation, Store};
+use lamina_types::{DiffId, Digest};
 
 use crate::{Host, Sample, digest_of, names, skip, write_file};
 
@@ -87,6 +87,18 @@ fn as_another_boot(root: &Path) {
     }
 }
 
+fn download(store: &Store, op: &Operation, content: &[u8]) -> Digest {
+    let digest = digest_of(content);
+    let size = content.len() as u64;
+    let fetch = store.blobs().fetch(op, &digest, size, &mut |_| false);
+    let Fetch::Missing(mut partial) = fetch.unwrap() else {
+        panic!("the blob is here before it was downloaded");
+    };
+    partial.append(content).unwrap();
+    partial.finish().unwrap();
+    digest
+}
+
 fn survives(kind: &str) {
     let host = Host::new();
     let mut disk = match Disk::new(&host, kind) {
@@ -100,12 +112,14 @@ fn survives(kind: &str) {
     let store = Store::open(&root).unwrap();
     let op = store.ops().begin("pull", &[]).unwrap();
     let sample = Sample::put(&store, &op, "debian", "one");
+    let blob = download(&store, &op, &vec![1; 1 << 20]);
     store.refs().set(&sample.entry).unwrap();
     // Acknowledged. What comes now is not: a layer that was published but not synced.
     let lost = DiffId(digest_of(b"lost"));
     let draft = store.layers().draft(&op).unwrap();
     write_file(draft.tree().path().join("file"), vec![1; 1 << 20]);
     draft.publish(&op, &lost, &LayerInfo::default()).unwrap();
+    let lost_blob = download(&store, &op, &vec![2; 1 << 20]);
     op.finish().unwrap();
     drop(store);
     disk.cut_power();
@@ -126,6 +140,15 @@ fn survives(kind: &str) {
         !store.layers().contains(&lost).unwrap(),
         "{kind}: an unsynced layer is believed"
     );
+    assert!(
+        store.blobs().read(&blob, 2 << 20).is_ok(),
+        "{kind}: a blob of an acknowledged image is damaged"
+    );
+    assert!(
+        !store.blobs().contains(&lost_blob).unwrap(),
+        "{kind}: an unsynced blob is believed"
+    );
+    assert!(names(&store, Area::Unsynced).is_empty());
     store.refs().remove(&sample.entry.name).unwrap();
     drop(store);
     disk.cut_power();

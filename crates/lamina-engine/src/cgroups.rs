@@ -6,9 +6,15 @@
 use std::path::{Path, PathBuf};
 
 use lamina_fs::{Dir, PathError};
+use rustix::fs::{Access, FileType, access};
 
 /// Where control groups are mounted (the file hierarchy of systemd, and of everyone since).
 const MOUNT: &str = "/sys/fs/cgroup";
+
+/// Returns the directories that the group `path` may have, one for each hierarchy.
+pub(crate) fn possible(path: &Path) -> Result<Vec<PathBuf>, PathError> {
+    possible_in(Path::new(MOUNT), path)
+}
 
 /// Returns the directories of the group `path` that exist, in any hierarchy.
 pub(crate) fn existing(path: &Path) -> Result<Vec<PathBuf>, PathError> {
@@ -16,27 +22,27 @@ pub(crate) fn existing(path: &Path) -> Result<Vec<PathBuf>, PathError> {
 }
 
 fn existing_in(mount: &Path, path: &Path) -> Result<Vec<PathBuf>, PathError> {
+    let mut dirs = possible_in(mount, path)?;
+    dirs.retain(|dir| access(dir, Access::EXISTS).is_ok());
+    Ok(dirs)
+}
+
+fn possible_in(mount: &Path, path: &Path) -> Result<Vec<PathBuf>, PathError> {
     let relative = path.strip_prefix("/").unwrap_or(path);
-    let mut found = Vec::new();
-    let mut look = |root: &Path| {
-        let dir = root.join(relative);
-        if rustix::fs::access(&dir, rustix::fs::Access::EXISTS).is_ok() {
-            found.push(dir);
-        }
-    };
     // Version 2 is the mount itself; with version 1 each hierarchy is a directory in it.
-    look(mount);
+    if access(mount.join("cgroup.controllers"), Access::EXISTS).is_ok() {
+        return Ok(vec![mount.join(relative)]);
+    }
     let hierarchies = match Dir::open(mount) {
-        Err(error) if error.is_not_found() => return Ok(found),
+        Err(error) if error.is_not_found() => return Ok(Vec::new()),
         other => other?,
     };
-    for entry in hierarchies.entries()? {
-        // Links such as `cpu` lead to a hierarchy that is listed by its own name.
-        if entry.kind == rustix::fs::FileType::Directory {
-            look(&mount.join(&entry.name));
-        }
-    }
-    Ok(found)
+    // Links such as `cpu` lead to a hierarchy that is listed by its own name.
+    let hierarchies = hierarchies.entries()?.into_iter();
+    Ok(hierarchies
+        .filter(|entry| entry.kind == FileType::Directory)
+        .map(|entry| mount.join(entry.name).join(relative))
+        .collect())
 }
 
 #[cfg(test)]
@@ -61,6 +67,17 @@ mod tests {
         found.sort();
         let expected = ["memory/lamina/a", "pids/lamina/a"].map(|dir| mount.path().join(dir));
         assert_eq!(found, expected);
+        assert_eq!(
+            possible_in(mount.path(), Path::new("/lamina/a"))
+                .unwrap()
+                .len(),
+            4
+        );
+        std::fs::write(mount.path().join("cgroup.controllers"), "").unwrap();
+        assert_eq!(
+            possible_in(mount.path(), Path::new("/lamina/a")).unwrap(),
+            [mount.path().join("lamina/a")]
+        );
         assert!(
             existing_in(Path::new("/no/such"), Path::new("/a"))
                 .unwrap()

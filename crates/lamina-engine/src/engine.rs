@@ -77,6 +77,10 @@ impl Engine {
     /// Opens the store, makes it if it is missing, and undoes what dead processes left half-made.
     pub fn open(config: EngineConfig, client: MakeClient) -> Result<Self, OpenError> {
         let store = Store::open(&config.root)?;
+        if store.recovery().undone > 0 {
+            // What was undone is in the trash by now; what cannot be unlinked hurts nobody there.
+            let _ = store.empty_trash();
+        }
         let cgroup_parent = format!("/lamina{}", instance_suffix(&config.root));
         Ok(Self {
             config,

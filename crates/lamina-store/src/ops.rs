@@ -17,6 +17,7 @@ mod undo;
 
 use std::fs::File;
 use std::io::Write;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -259,6 +260,14 @@ impl Operation {
             Ok(errors)
         };
         undo().unwrap_or_else(|error| vec![error.into()])
+    }
+}
+
+/// The locked file. A process that inherits it keeps the operation alive, so that nobody undoes it
+/// when its owner is killed, until that process closes it or ends.
+impl AsFd for Operation {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 }
 

@@ -14,6 +14,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::fds::cloexec_from;
 use crate::signals::{SignalSet, set_blocked};
@@ -75,12 +76,26 @@ fn pointers(strings: &[&CStr]) -> Vec<*const c_char> {
 }
 
 fn run_middle(plan: &mut Plan) -> Result<(), Errno> {
-    let child = clone_vfork(middle, std::ptr::from_mut(plan).cast(), libc::SIGCHLD)?;
+    let (alive, held) = pipe_with(PipeFlags::CLOEXEC)?;
+    // Lives until both children are done with it.
+    let mut stack = Vec::<u128>::with_capacity(STACK / size_of::<u128>());
+    let child = clone_vfork(
+        middle,
+        &mut stack,
+        std::ptr::from_mut(plan).cast(),
+        libc::SIGCHLD,
+    )?;
     let mut status = 0;
     loop {
         // SAFETY: `status` is writable; the pid is that of our own child.
         let waited = unsafe { libc::waitpid(child, &raw mut status, libc::__WALL) };
         if waited >= 0 {
+            if libc::WIFSIGNALED(status) {
+                // Killed, it no longer stands between us and its child, which may still be running
+                // on our memory: that has the pipe open until it executes the program or ends.
+                drop(held);
+                while rustix::io::read(&alive, &mut [0_u8; 1]) == Err(Errno::INTR) {}
+            }
             return Ok(());
         }
         match last_errno() {
@@ -95,16 +110,17 @@ fn run_middle(plan: &mut Plan) -> Result<(), Errno> {
 /// Runs `function` in a child that shares our memory, and returns when it has exited or executed.
 fn clone_vfork(
     function: extern "C" fn(*mut c_void) -> i32,
+    stack: &mut Vec<u128>,
     argument: *mut c_void,
     signal: i32,
 ) -> Result<libc::pid_t, Errno> {
-    let mut stack = Vec::<u128>::with_capacity(STACK / size_of::<u128>());
     // SAFETY: the result is one past the end of the allocation, aligned to 16 bytes.
     let top = unsafe { stack.as_mut_ptr().add(stack.capacity()) };
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | signal;
-    // SAFETY: the child runs on a stack of its own that outlives it: CLONE_VFORK suspends this
-    // thread until the child has exited or executed another program. Until then the child only
-    // makes system calls and writes to `*argument`, which this thread does not touch meanwhile.
+    // SAFETY: the child runs on a stack of its own, which the caller keeps until the child has
+    // been waited for. CLONE_VFORK suspends this thread until the child has exited or executed
+    // another program. Until then the child only makes system calls and writes to `*argument`,
+    // which this thread does not touch meanwhile.
     let pid = unsafe { libc::clone(function, top.cast(), flags, argument) };
     checked(libc::c_long::from(pid))?;
     Ok(pid)

@@ -4,14 +4,18 @@
 //! command it was given. Where both were killed, `ps`, `rm` and `start` find the container by its
 //! record: `--rm`, no monitor, no init. All of them may race; the container's lock decides.
 
+use std::path::PathBuf;
+
 use lamina_fs::{Lock, LockError, PathError, Rank, RemoveError};
 use lamina_monitor::{Liveness, LivenessError, liveness};
 use lamina_store::{Area, Line, OpError, UndoError};
 use lamina_types::{ContainerId, ErrorKind};
+use rustix::fs::{Access, access};
 
 use crate::container::find::{Container, FindError};
 use crate::container::state::{ContainerState, ContainerStatus};
 use crate::record::Record;
+use crate::request::CreateRequest;
 use crate::rootfs::RootfsError;
 use crate::spec::isolation;
 use crate::volumes::{self, VolumeError};
@@ -114,10 +118,14 @@ impl Engine {
 
     /// The same for a container whose end the caller has been told by its monitor.
     pub(crate) fn cleanup_ended(&self, container: &Container) -> Result<(), CleanupError> {
-        match lock(container)? {
-            Some(_lock) => self.remove_ended(container),
-            None => Ok(()),
+        let Some(_lock) = lock(container)? else {
+            return Ok(());
+        };
+        // One that stays may have been started again by somebody else.
+        if !container.record.request.remove && is_alive(container)? {
+            return Ok(());
         }
+        self.remove_ended(container)
     }
 
     fn remove_ended(&self, container: &Container) -> Result<(), CleanupError> {
@@ -129,7 +137,7 @@ impl Engine {
         finish(&container.record.id, failures)
     }
 
-    /// Cleans up every `--rm` container whose run is over and whom nobody cleaned up; best effort.
+    /// Cleans up after every run that is over and whose processes were killed first; best effort.
     pub fn reconcile(&self) {
         let Ok(containers) = self.containers() else {
             return;
@@ -144,16 +152,18 @@ impl Engine {
         }
     }
 
-    /// Returns whether a container should have gone with its exit.
+    /// Returns whether a run is over and what it made, with `--rm` the container itself, was left
+    /// by killed processes.
     ///
-    /// One that was never started belongs to whoever is about to start it.
+    /// A container that was never started belongs to whoever is about to start it.
     pub(crate) fn is_left_over(&self, container: &Container, state: &ContainerState) -> bool {
-        container.record.request.remove
-            && match state.status {
-                ContainerStatus::Running => false,
-                ContainerStatus::Exited | ContainerStatus::Dead => true,
-                ContainerStatus::Created => state.finished_at.is_some(),
-            }
+        let is_over = match state.status {
+            ContainerStatus::Running => false,
+            ContainerStatus::Exited | ContainerStatus::Dead => true,
+            ContainerStatus::Created => state.finished_at.is_some(),
+        };
+        let bundle = || access(self.bundle(&container.record.id), Access::EXISTS).is_ok();
+        is_over && (container.record.request.remove || bundle())
     }
 
     /// Removes the bundle and the control groups of an ended run.
@@ -169,10 +179,7 @@ impl Engine {
 
     /// Removes the control groups of an ended run, with everything that may still be in them.
     fn remove_cgroups(&self, record: &Record) -> Result<Vec<CleanupFailure>, CleanupFailure> {
-        let asked = record.request.cgroup_parent.as_deref();
-        let parent = asked.unwrap_or(&self.cgroup_parent);
-        let Ok(path) = isolation::cgroup(parent, &record.id) else {
-            // No such container was ever started.
+        let Some(path) = self.cgroup(&record.id, &record.request) else {
             return Ok(Vec::new());
         };
         let mut left = cgroups::existing(&path)?;
@@ -190,21 +197,45 @@ impl Engine {
             .collect())
     }
 
+    /// Returns the path of a container's control groups; `None` if it cannot have any.
+    fn cgroup(&self, id: &ContainerId, request: &CreateRequest) -> Option<PathBuf> {
+        let asked = request.cgroup_parent.as_deref();
+        let parent = asked.unwrap_or(&self.cgroup_parent);
+        // A path that breaks the rules was refused before any start.
+        isolation::cgroup(parent, id).ok()
+    }
+
+    /// Returns what an operation leases that is about to make, or to remove, all that a run has.
+    pub(crate) fn run_lines(
+        &self,
+        id: &ContainerId,
+        request: &CreateRequest,
+    ) -> Result<Vec<Line>, PathError> {
+        let mut lines = vec![Line::RunDir(self.bundle(id))];
+        if let Some(path) = self.cgroup(id, request) {
+            lines.extend(cgroups::possible(&path)?.into_iter().map(Line::Cgroup));
+        }
+        Ok(lines)
+    }
+
     /// Removes a container that does not run, and everything that was made for it.
     ///
     /// Noted first, so that a kill in the middle leaves the rest to the next open.
     pub(crate) fn remove_all(&self, container: &Container, volumes: bool) -> Vec<CleanupFailure> {
         let record = &container.record;
         let id = &record.id;
-        let mut lines = vec![
-            Line::RunDir(self.bundle(id)),
+        let mut lines = match self.run_lines(id, &record.request) {
+            Ok(lines) => lines,
+            Err(error) => return vec![error.into()],
+        };
+        lines.extend([
             Line::Name {
                 name: record.name.clone(),
                 container: id.clone(),
             },
             Line::Container(id.clone()),
             Line::Snapshot(id.into()),
-        ];
+        ]);
         let anonymous = record.volumes.iter().filter(|v| volumes && v.anonymous);
         lines.extend(anonymous.map(|volume| Line::Volume(volume.name.clone())));
         let operation = match self.store.ops().begin("remove", &lines) {

@@ -140,7 +140,7 @@ impl Engine {
             Some(name) => name.clone(),
             None => default_name(0)?,
         };
-        let operation = self.begin(&image, &id, &first_name)?;
+        let operation = self.begin(&image, &id, &first_name, &request)?;
         let name = self.take_name(&operation, first_name, request.name.is_some(), &id)?;
         let dir = self
             .store
@@ -179,15 +179,17 @@ impl Engine {
         })
     }
 
-    /// Notes everything that is about to be made, and the bundle of a start under the same
-    /// operation: one write instead of three.
+    /// Notes everything that is about to be made, and what a start under the same
+    /// operation makes: one write instead of three.
     fn begin(
         &self,
         image: &Image,
         id: &ContainerId,
         name: &ContainerName,
+        request: &CreateRequest,
     ) -> Result<Operation, OpError> {
-        let lines = [
+        let mut lines = self.run_lines(id, request)?;
+        lines.extend([
             Line::Image(image.manifest.digest.clone()),
             Line::Container(id.clone()),
             Line::Snapshot(id.into()),
@@ -195,8 +197,7 @@ impl Engine {
                 name: name.clone(),
                 container: id.clone(),
             },
-            Line::RunDir(self.bundle(id)),
-        ];
+        ]);
         self.store.ops().begin("create", &lines)
     }
 

@@ -68,7 +68,7 @@ impl ListError {
 impl Engine {
     /// Lists the running containers, or `all`, the newest first.
     ///
-    /// What a killed process left of `--rm` containers is cleaned up on the way.
+    /// What killed processes left of ended runs is cleaned up on the way.
     pub fn list(&self, all: bool) -> Result<Vec<ContainerSummary>, ListError> {
         let now = Time::now();
         let mut list = Vec::new();
@@ -76,7 +76,8 @@ impl Engine {
             let state = state_of(&container)?;
             if self.is_left_over(&container, &state) {
                 // Best effort: one that cannot be removed is listed.
-                if self.cleanup(&container.record.id).is_ok() {
+                let cleaned = self.cleanup(&container.record.id).is_ok();
+                if cleaned && container.record.request.remove {
                     continue;
                 }
             }

@@ -1,7 +1,7 @@
 //! `run`: create and start as one operation, and the end of a foreground run.
 
 use lamina_image::Progress;
-use lamina_monitor::{ExitRecord, ForegroundStdio, Relayed, SessionError};
+use lamina_monitor::{ExitRecord, ForegroundStdio, Liveness, Relayed, SessionError, liveness};
 use lamina_types::ErrorKind;
 use lamina_types::explain::Explainer;
 
@@ -113,13 +113,15 @@ impl Engine {
             mut session,
             ..
         } = running;
-        match session.relay(stdio)? {
-            Relayed::Detached => Ok(Finished::Detached),
-            Relayed::Exit(exit) => {
-                let cleanup = self.after_exit(&container, explain);
-                Ok(Finished::Exit { exit, cleanup })
-            }
-        }
+        let exit = match session.relay(stdio) {
+            Ok(Relayed::Detached) => return Ok(Finished::Detached),
+            Ok(Relayed::Exit(exit)) => exit,
+            // A monitor that was killed after it had recorded the end has said all that matters.
+            Err(SessionError::Gone) => recorded(&container).ok_or(SessionError::Gone)?,
+            Err(error) => return Err(error),
+        };
+        let cleanup = self.after_exit(&container, explain);
+        Ok(Finished::Exit { exit, cleanup })
     }
 
     fn after_exit(&self, container: &Container, explain: &mut Explainer) -> Option<CleanupError> {
@@ -132,5 +134,13 @@ impl Engine {
                 || self.cleanup_ended(container),
             )
             .err()
+    }
+}
+
+/// Returns the recorded end of the container's last run.
+fn recorded(container: &Container) -> Option<ExitRecord> {
+    match liveness(&container.dir).ok()? {
+        Liveness::Exited(exit) => Some(exit),
+        _ => None,
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use lamina_fs::{At, Dir, LockError, PathError};
 use lamina_monitor::{
-    LivenessError, MONITOR_JSON, MonitorConfig, Session, SessionError, SpawnError,
+    Inherited, LivenessError, MONITOR_JSON, MonitorConfig, Session, SessionError, SpawnError,
 };
 use lamina_store::{Line, OpError, Operation};
 use lamina_types::explain::Explainer;
@@ -151,7 +151,7 @@ impl Engine {
         }
         cleanup::finish(id, self.remove_run(&container.record))?;
         let rootfs = self.existing_rootfs(id)?;
-        let lines = [Line::RunDir(self.bundle(id))];
+        let lines = self.run_lines(id, &container.record.request)?;
         let operation = self.store.ops().begin("start", &lines)?;
         let session = self.launch(&container, &rootfs, &operation, options, explain)?;
         operation.finish()?;
@@ -192,7 +192,10 @@ impl Engine {
             &bundle,
             &self.config.binary,
             explain,
-            options.explain_pipe.as_ref().map(AsFd::as_fd),
+            Inherited {
+                explain_pipe: options.explain_pipe.as_ref().map(AsFd::as_fd),
+                lease: Some(operation.as_fd()),
+            },
         )?;
         let created = explain.step(
             "wait for the container's first process",

@@ -50,22 +50,33 @@ impl SpawnError {
     }
 }
 
+/// What a monitor inherits beside its socket.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Inherited<'a> {
+    /// The pipe that the monitor and init write their steps to.
+    pub explain_pipe: Option<BorrowedFd<'a>>,
+    /// The locked file of the operation that starts the container. The monitor holds it until the
+    /// program runs or everything has ended, so that nobody undoes the operation of a killed
+    /// spawner while its monitor is still making what is to be undone.
+    pub lease: Option<BorrowedFd<'a>>,
+}
+
 /// Starts the monitor of a bundle: `binary` executed again, in its own session, as nobody's child,
 /// through a read-only door.
 ///
 /// The session returned is the foreground client's; dropping it before the start ends the
-/// container. `explain_pipe` is inherited by the monitor and by init, which write their steps to it.
+/// container.
 pub fn spawn(
     bundle: &Path,
     binary: &Path,
     explain: &mut Explainer,
-    explain_pipe: Option<BorrowedFd<'_>>,
+    inherited: Inherited<'_>,
 ) -> Result<Session, SpawnError> {
     let path = bundle.as_os_str().as_bytes();
     let path = CString::new(path).map_err(|_| SpawnError::Bundle(bundle.to_owned()))?;
     let (program, how) = open_door(binary, explain)?;
     let (ours, theirs) = socket::pair().map_err(SpawnError::Socket)?;
-    execute(&program, how, &path, &theirs, explain, explain_pipe).map_err(|source| {
+    execute(&program, how, &path, &theirs, explain, inherited).map_err(|source| {
         SpawnError::Execute {
             path: binary.to_owned(),
             source,
@@ -93,14 +104,20 @@ fn execute(
     bundle: &CString,
     socket: &OwnedFd,
     explain: &mut Explainer,
-    explain_pipe: Option<BorrowedFd<'_>>,
+    inherited: Inherited<'_>,
 ) -> Result<(), Errno> {
     let entry = CString::new(crate::ENTRY).unwrap_or_default();
     let mut descriptors = vec![socket.as_fd()];
     let mut arguments = vec![c"lamina", entry.as_c_str(), bundle.as_c_str()];
-    if let Some(pipe) = explain_pipe {
-        descriptors.push(pipe);
-        arguments.push(c"explain");
+    let optional = [
+        (inherited.explain_pipe, c"explain"),
+        (inherited.lease, c"lease"),
+    ];
+    for (descriptor, word) in optional {
+        if let Some(descriptor) = descriptor {
+            descriptors.push(descriptor);
+            arguments.push(word);
+        }
     }
     explain.step(
         "execute the monitor",

@@ -122,6 +122,7 @@ impl Supervisor {
             let _ = unlinkat(&self.bundle, MONITOR_SOCK, AtFlags::empty());
         }
         self.lock = None;
+        self.lease = None;
     }
 
     /// Stays until the foreground client has everything and says so or goes away, and the others

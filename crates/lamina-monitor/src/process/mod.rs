@@ -32,8 +32,9 @@ use crate::protocol::{Failure, Kind};
 
 /// The number under which a monitor finds its spawner's socket.
 const CONTROL: i32 = 3;
-/// The number of the pipe for step records, if the arguments say that there is one.
-const EXPLAIN: i32 = 4;
+/// The number of the first descriptor that the arguments name, in their order: `explain` is the
+/// pipe for step records, `lease` the locked file of the operation that starts the container.
+const NAMED: i32 = 4;
 
 /// Runs a monitor; `arguments` are those after [`crate::ENTRY`]. Returns the process's exit code.
 ///
@@ -46,13 +47,17 @@ pub fn main(arguments: &[OsString]) -> u8 {
     let Ok(control) = inherited::take(CONTROL) else {
         return 125;
     };
-    let pipe = match rest {
-        [word] if word == "explain" => inherited::take(EXPLAIN).ok(),
-        _ => None,
-    };
+    let (mut pipe, mut lease) = (None, None);
+    for (number, word) in (NAMED..).zip(rest) {
+        match word.to_str() {
+            Some("explain") => pipe = inherited::take(number).ok(),
+            Some("lease") => lease = inherited::take(number).ok(),
+            _ => {}
+        }
+    }
     // Only a name for ps; a kernel that refuses it changes nothing.
     let _ = rustix::thread::set_name(c"lamina-monitor");
-    match run(Path::new(bundle), &control, pipe) {
+    match run(Path::new(bundle), &control, pipe, lease) {
         Ok(()) => 0,
         Err(failure) => {
             tell(&control, &failure);
@@ -61,7 +66,12 @@ pub fn main(arguments: &[OsString]) -> u8 {
     }
 }
 
-fn run(bundle: &Path, control: &OwnedFd, pipe: Option<OwnedFd>) -> Result<(), Failure> {
+fn run(
+    bundle: &Path,
+    control: &OwnedFd,
+    pipe: Option<OwnedFd>,
+    lease: Option<OwnedFd>,
+) -> Result<(), Failure> {
     let internal = |errno: Errno| Failure::new(125, ErrorKind::Internal, &errno);
     let mut explain = explainer(pipe.as_ref());
     let spawner = control
@@ -69,7 +79,8 @@ fn run(bundle: &Path, control: &OwnedFd, pipe: Option<OwnedFd>) -> Result<(), Fa
         .map_err(|e| Failure::new(125, ErrorKind::of_io(&e), &e))?;
     let flags = fcntl_getfl(&spawner).map_err(internal)?;
     fcntl_setfl(&spawner, flags | OFlags::NONBLOCK).map_err(internal)?;
-    let supervisor = setup::setup(bundle, spawner, &mut explain, pipe.as_ref())?;
+    let mut supervisor = setup::setup(bundle, spawner, &mut explain, pipe.as_ref())?;
+    supervisor.lease = lease;
     // Nobody waits for the end of the pipe but the reader of the steps, who must not wait for us.
     drop((explain, pipe));
     supervisor.run().map_err(internal)

@@ -147,6 +147,7 @@ fn supervisor(
         stdin: ours.stdin,
         outputs: ours.outputs,
         failure: None,
+        lease: None,
         buffer: Vec::new(),
     };
     // A container whose process later commands could not find must not come to be: leaving drops

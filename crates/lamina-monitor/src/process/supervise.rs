@@ -46,6 +46,8 @@ pub(super) struct Supervisor {
     pub(super) log: LogWriter,
     /// Why the program could not be executed.
     pub(super) failure: Option<Failure>,
+    /// The lock of the operation that starts the container.
+    pub(super) lease: Option<OwnedFd>,
     pub(super) buffer: Vec<u8>,
 }
 
@@ -137,6 +139,8 @@ impl Supervisor {
                 // The truth for later commands before the word to the present one. If the disk
                 // refuses it, the record of the creation still names the process.
                 let _ = self.publish_state();
+                // The container stands: a spawner killed from now on leaves nothing to undo.
+                self.lease = None;
                 for client in &mut self.clients {
                     client.send(Kind::Started, &[], None);
                 }

@@ -11,8 +11,8 @@
  *   other     everything else
  *
  * usage: killer ROLE N SECONDS COMMAND...
- * It prints "killed CALL" (the call's number), or "passed COUNT" when the role made fewer than n
- * calls, and ends when the last process has. When SECONDS are over it kills what is left, prints
+ * It prints "killed CALL CODE" (the call's number and the command's exit code), or "passed COUNT
+ * CODE" when the role made fewer than n calls, and ends when the last process has. When SECONDS are over it kills what is left, prints
  * "hung" and ends with 3.
  */
 #define _GNU_SOURCE
@@ -115,6 +115,7 @@ int main(int count, char **words)
     while (target < ROLES && strcmp(words[1], names[target]))
         target++;
     long n = atol(words[2]), calls = 0, killed = -1;
+    int code = -1;
     struct sigaction action = {.sa_handler = on_alarm};
     sigaction(SIGALRM, &action, NULL);
     alarm(atoi(words[3]));
@@ -132,6 +133,8 @@ int main(int count, char **words)
             break;
         struct process *process = find(pid);
         if (!WIFSTOPPED(status)) {
+            if (process->role == CLI)
+                code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
             process->pid = -1;
             continue;
         }
@@ -158,8 +161,8 @@ int main(int count, char **words)
         ptrace(PTRACE_SYSCALL, pid, 0, deliver);
     }
     if (killed >= 0)
-        printf("killed %ld\n", killed);
+        printf("killed %ld %d\n", killed, code);
     else
-        printf("passed %ld\n", calls);
+        printf("passed %ld %d\n", calls, code);
     return 0;
 }

@@ -1,20 +1,31 @@
 //! `cargo xtask crash`: kill -9 of the CLI, the monitor or init at every system call of a run.
 //!
 //! After each kill one `lamina ps -a` is given, as a user would, and then nothing of the run may
-//! be left: no process, mount, cgroup, snapshot, record, lease or bundle; and the next run works.
-//! `--short` takes a sample of the calls, with a stride that differs from role to role; `--full`
-//! takes every call.
+//! be left: no process, mount, cgroup, snapshot, record, lease, bundle or rubbish; and the next run
+//! works. The command's exit code must be one that is true of what happened. `--short` takes a
+//! sample of the calls, with a stride that differs from role to role; `--full` takes every call.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
 use crate::{debian, shell};
 
-/// The processes of a run, as `tests/crash/killer.c` names them, and the stride of the sample.
-const ROLES: [(&str, usize); 4] = [("cli", 13), ("spawner", 5), ("monitor", 17), ("init", 13)];
+/// The processes of a run as `tests/crash/killer.c` names them, the stride of the sample, and the
+/// codes with which the command may end: 125 where no program's end is known, 137 where the process
+/// that was to be the program was killed, and 0 where the program had ended before.
+const ROLES: [(&str, usize, &[i32]); 4] = [
+    ("cli", 17, &[137]),
+    ("spawner", 3, &[125, 0]),
+    ("monitor", 11, &[125, 0]),
+    ("init", 19, &[125, 137]),
+];
+/// After this many kills a run is given besides.
+const RUN_EVERY: usize = 10;
 /// Seconds after which a run that lost a process counts as hung.
 const PATIENCE: &str = "20";
 /// More calls than any role makes: the loop ends when a role ran out of them.
@@ -27,30 +38,21 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
     let full = words.contains(&"--full");
     let host = Host::new()?;
     let mut wrong = Vec::new();
-    for (role, stride) in ROLES {
+    for (role, stride, codes) in ROLES {
         let stride = if full { 1 } else { stride };
-        let mut kills = 0;
+        let begun = Instant::now();
         let mut calls = BTreeMap::new();
         for n in (1..MOST_CALLS).step_by(stride) {
-            let outcome = host.kill(role, n)?;
-            let Some(call) = outcome.strip_prefix("killed ") else {
-                if !outcome.starts_with("passed") {
-                    wrong.push(format!("{role} at call {n}: {outcome}"));
-                    host.sweep();
-                    continue;
-                }
+            let Some(call) = host.kill_once(role, n, codes, &mut wrong)? else {
                 break;
             };
-            kills += 1;
-            *calls.entry(call.to_owned()).or_insert(0) += 1;
-            if let Err(error) = host.verify() {
-                wrong.push(format!("{role} at call {n} (number {call}): {error:#}"));
-                host.sweep();
-            }
+            *calls.entry(call).or_insert(0) += 1;
         }
+        let kills: usize = calls.values().sum();
         println!(
-            "crash {role}: {kills} kills at {} different system calls",
-            calls.len()
+            "crash {role}: {kills} kills at {} different system calls in {} s",
+            calls.len(),
+            begun.elapsed().as_secs()
         );
     }
     host.run_works()?;
@@ -62,6 +64,12 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// What the killer printed, and what lamina said on stderr.
+struct Outcome {
+    words: String,
+    stderr: String,
 }
 
 /// A store and a run directory of our own, with an image of one busybox.
@@ -138,7 +146,42 @@ impl Host {
         ]
     }
 
-    fn kill(&self, role: &str, n: usize) -> Result<String> {
+    /// Kills `role` at its `n`-th call and looks at what is left. Returns the call's number;
+    /// `None` when the role ended before.
+    fn kill_once(
+        &self,
+        role: &str,
+        n: usize,
+        codes: &[i32],
+        wrong: &mut Vec<String>,
+    ) -> Result<Option<String>> {
+        let Outcome { words, stderr } = self.kill(role, n)?;
+        let words: Vec<&str> = words.split(' ').collect();
+        let (call, code) = match words.as_slice() {
+            ["passed", _, "0"] => return Ok(None),
+            ["killed", call, code] => ((*call).to_owned(), code.parse().unwrap_or(-1)),
+            other => {
+                wrong.push(format!("{role} at call {n}: {}: {stderr}", other.join(" ")));
+                self.sweep();
+                return Ok(Some("none".to_owned()));
+            }
+        };
+        if !codes.contains(&code) {
+            let text = format!("{role} at call {n} (number {call}): exit code {code}: {stderr}");
+            wrong.push(text);
+        }
+        let run = match n.is_multiple_of(RUN_EVERY) {
+            true => self.run_works(),
+            false => Ok(()),
+        };
+        if let Err(error) = self.verify().and(run) {
+            wrong.push(format!("{role} at call {n} (number {call}): {error:#}"));
+            self.sweep();
+        }
+        Ok(Some(call))
+    }
+
+    fn kill(&self, role: &str, n: usize) -> Result<Outcome> {
         let mut command = Command::new(&self.killer);
         command
             .args([role, &n.to_string(), PATIENCE])
@@ -147,12 +190,16 @@ impl Host {
         command
             .env("LAMINA_ROOT", self.root())
             .env("LAMINA_RUN", self.run_root());
-        let output = command
-            .stdin(Stdio::null())
-            .stderr(Stdio::null())
-            .output()?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        Ok(text.lines().last().unwrap_or("no answer").to_owned())
+        let output = command.stdin(Stdio::null()).output()?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        Ok(Outcome {
+            words: text(&output.stdout)
+                .lines()
+                .last()
+                .unwrap_or("no answer")
+                .to_owned(),
+            stderr: text(&output.stderr),
+        })
     }
 
     fn run_works(&self) -> Result<()> {
@@ -172,7 +219,7 @@ impl Host {
                 String::from_utf8_lossy(&next.stdout).trim()
             ));
         }
-        for folder in ["snap", "ops", "containers/names"] {
+        for folder in ["snap", "ops", "containers/names", "trash"] {
             left.extend(entries(&self.root().join(folder)));
         }
         left.extend(
@@ -189,12 +236,8 @@ impl Host {
     }
 
     fn cgroups(&self) -> Vec<String> {
-        let mut hierarchies = vec![PathBuf::from("/sys/fs/cgroup")];
-        hierarchies.extend(entries(&hierarchies[0]).map(PathBuf::from));
-        let name = self.parent.trim_start_matches('/');
-        hierarchies
-            .iter()
-            .flat_map(|hierarchy| entries(&hierarchy.join(name)))
+        self.parents()
+            .flat_map(|parent| entries(&parent))
             .filter(|path| Path::new(path).is_dir())
             .collect()
     }
@@ -232,17 +275,49 @@ impl Host {
             .collect())
     }
 
+    /// Returns the host's cgroup of every hierarchy.
+    fn parents(&self) -> impl Iterator<Item = PathBuf> + use<> {
+        let top = PathBuf::from("/sys/fs/cgroup");
+        let hierarchies: Vec<PathBuf> = entries(&top).map(PathBuf::from).chain([top]).collect();
+        let name = self.parent.trim_start_matches('/').to_owned();
+        hierarchies.into_iter().map(move |dir| dir.join(&name))
+    }
+
     /// Clears what a failed iteration left, so that the next one starts clean.
     fn sweep(&self) {
-        let script = r#"for f in $(find /sys/fs/cgroup -path "*$1/*" -name cgroup.procs 2>/dev/null); do for p in $(cat $f); do kill -9 $p; done; done; sleep 0.2; find /sys/fs/cgroup -depth -path "*$1/*" -type d -exec rmdir {} + 2>/dev/null; rm -rf "$2"/run/containers/* "$2"/root/ops/* "$2"/root/snap/*; find "$2"/root/containers -mindepth 1 -maxdepth 1 ! -name names -exec rm -rf {} +; rm -rf "$2"/root/containers/names/*; pkill -9 -f "$2""#;
-        let folder = self.folder.to_string_lossy().into_owned();
-        let _ = shell::command("sh", &["-c", script, "sh", &self.parent, &folder]).status();
+        let groups: Vec<String> = self.parents().flat_map(|dir| entries(&dir)).collect();
+        let procs = |group: &String| std::fs::read_to_string(format!("{group}/cgroup.procs"));
+        let listed = groups.iter().filter_map(|group| procs(group).ok());
+        let mut pids: Vec<String> = listed
+            .flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>())
+            .collect();
+        pids.extend(self.processes().iter().filter_map(|found| {
+            let pid = found.strip_prefix("process /proc/")?.split(' ').next()?;
+            Some(pid.to_owned())
+        }));
+        if !pids.is_empty() {
+            let _ = Command::new("kill").arg("-9").args(pids).status();
+            sleep(Duration::from_millis(200));
+        }
+        for group in groups {
+            let _ = std::fs::remove_dir(group);
+        }
+        let root = self.root();
+        for folder in ["ops", "snap", "containers", "trash"] {
+            let _ = std::fs::remove_dir_all(root.join(folder));
+            let _ = std::fs::create_dir(root.join(folder));
+        }
+        let _ = std::fs::create_dir(root.join("containers/names"));
+        let _ = std::fs::remove_dir_all(self.run_root());
     }
 }
 
 impl Drop for Host {
     fn drop(&mut self) {
         self.sweep();
+        for parent in self.parents() {
+            let _ = std::fs::remove_dir(parent);
+        }
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 }

@@ -114,6 +114,15 @@ impl Host {
     }
 }
 
+impl Drop for Host {
+    fn drop(&mut self) {
+        // Only empty ones go: what a failed test left in them stays to be looked at.
+        for parent in self.cgroup_parents() {
+            let _ = std::fs::remove_dir(parent);
+        }
+    }
+}
+
 impl Default for Host {
     fn default() -> Self {
         Self::new()

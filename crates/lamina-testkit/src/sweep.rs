@@ -47,12 +47,18 @@ impl Host {
     }
 
     fn cgroups(&self) -> Vec<String> {
-        let top = PathBuf::from("/sys/fs/cgroup");
-        let hierarchies = entries(&top).map(PathBuf::from).chain([top.clone()]);
-        hierarchies
-            .flat_map(|hierarchy| entries(&hierarchy.join(self.cgroup_parent())))
+        self.cgroup_parents()
+            .flat_map(|parent| entries(&parent))
             .filter(|path| Path::new(path).is_dir())
             .collect()
+    }
+
+    /// Returns the cgroup that this host's are in, for every hierarchy there may be.
+    pub(crate) fn cgroup_parents(&self) -> impl Iterator<Item = PathBuf> + use<> {
+        let top = PathBuf::from("/sys/fs/cgroup");
+        let name = self.cgroup_parent();
+        let hierarchies = entries(&top).map(PathBuf::from).chain([top]);
+        hierarchies.map(move |hierarchy| hierarchy.join(&name))
     }
 
     /// Returns every process whose arguments or environment name this host's folder, but for

@@ -4,12 +4,16 @@
 //! - `run`: containers of the built-in image, their exit codes, output and end;
 //! - `lists`: what lists and documents show;
 //! - `images`: the life of an image without a registry;
-//! - `tty`: a real terminal.
+//! - `tty`: a real terminal;
+//! - `killed`: killed and interrupted commands;
+//! - `parallel`: many runs at the same time.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod help;
 mod images;
+mod killed;
 mod lists;
+mod parallel;
 mod run;
 mod tty;

@@ -86,6 +86,8 @@ impl Engine {
             }
         }
         list.sort_by(|a, b| b.created.cmp(&a.created));
+        // Of failed commands too. What cannot be unlinked hurts nobody there.
+        let _ = self.store.empty_trash();
         Ok(list)
     }
 

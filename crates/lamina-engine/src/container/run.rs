@@ -88,6 +88,7 @@ impl Engine {
                 // What is left of the container is named in the operation.
                 drop(self.remove_run(&container.record));
                 drop(operation.undo());
+                let _ = self.store.empty_trash();
                 Err(error.into())
             }
             Err(error) => {

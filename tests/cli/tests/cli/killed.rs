@@ -22,6 +22,19 @@ fn send(pid: Pid, signal: Signal) {
     kill_process(pid, signal).unwrap();
 }
 
+/// Kills processes at once and waits until the last is dead; they may wait to be reaped.
+fn kill_all(pids: &[Pid]) {
+    for pid in pids {
+        send(*pid, Signal::KILL);
+    }
+    for pid in pids {
+        wait_for("the end of a killed process", || {
+            let stat = read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            (stat.is_empty() || stat.contains(") Z ")).then_some(())
+        });
+    }
+}
+
 /// Waits until `found` returns something.
 fn wait_for<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + Duration::from_secs(60);
@@ -49,8 +62,9 @@ fn monitor_and_init(host: &Host) -> (Pid, Pid) {
 /// What is in the trash or half-made has no right to be there after another command.
 fn assert_tidy(host: &Host) {
     for folder in ["ops", "trash"] {
-        let left = read_dir(host.root().join(folder)).unwrap().count();
-        assert_eq!(left, 0, "{folder}");
+        let left = read_dir(host.root().join(folder)).unwrap().flatten();
+        let left: Vec<_> = left.map(|entry| entry.path()).collect();
+        assert!(left.is_empty(), "{left:?}");
     }
 }
 
@@ -63,9 +77,7 @@ fn privileged_everything_of_a_foreground_run_killed_at_once() {
         words.extend(FOREVER);
         let mut cli = start(&host, &words);
         let (monitor, init) = monitor_and_init(&host);
-        for pid in [Pid::from_child(&cli), monitor, init] {
-            send(pid, Signal::KILL);
-        }
+        kill_all(&[Pid::from_child(&cli), monitor, init]);
         cli.wait().unwrap();
         let left = host.ok(&["ps", "-a", "-q", "--no-trunc"]);
         assert_eq!(left.is_empty(), remove, "{left}");
@@ -84,8 +96,7 @@ fn privileged_everything_of_a_detached_run_killed_at_once() {
     let host = Host::new();
     let id = host.ok(&[&["run", "-d"][..], &FOREVER].concat());
     let (monitor, init) = monitor_and_init(&host);
-    send(monitor, Signal::KILL);
-    send(init, Signal::KILL);
+    kill_all(&[monitor, init]);
     host.ok(&["ps", "-a"]);
     // What is left of the run is gone, the container is not, and can be started again.
     let bundles = read_dir(host.run_root().join("containers")).unwrap();
@@ -101,7 +112,7 @@ fn privileged_a_container_whose_monitor_was_killed_can_be_removed() {
     let host = Host::new();
     let id = host.ok(&[&["run", "-d"][..], &FOREVER].concat());
     let (monitor, _) = monitor_and_init(&host);
-    send(monitor, Signal::KILL);
+    kill_all(&[monitor]);
     assert_eq!(host.ok(&["ps", "-q", "--no-trunc"]), id);
     host.ok(&["rm", "-f", &id]);
     host.sweep();

@@ -59,8 +59,9 @@ fn monitor_and_init(host: &Host) -> (Pid, Pid) {
     })
 }
 
-/// What is in the trash or half-made has no right to be there after another command.
+/// Another command is given; then nothing may be in the trash or half-made.
 fn assert_tidy(host: &Host) {
+    host.ok(&["ps", "-a"]);
     for folder in ["ops", "trash"] {
         let left = read_dir(host.root().join(folder)).unwrap().flatten();
         let left: Vec<_> = left.map(|entry| entry.path()).collect();

@@ -34,7 +34,7 @@ const MOST_CALLS: usize = 5_000;
 /// Runs the loop.
 pub(crate) fn run(words: &[&str]) -> Result<()> {
     debian::install(&debian::TESTS[..1])?;
-    shell::cargo(&["build", "--package", "lamina", "--quiet"])?;
+    shell::build()?;
     let full = words.contains(&"--full");
     let host = Host::new()?;
     let mut wrong = Vec::new();

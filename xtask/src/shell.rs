@@ -35,6 +35,14 @@ pub(crate) fn cargo(arguments: &[&str]) -> Result<()> {
     run(&mut command(cargo_path(), arguments))
 }
 
+/// Builds the binary, and every test, in the profile of the tests.
+///
+/// Always the whole workspace with its tests: another selection unifies the dependencies'
+/// features differently, and cargo would build most of them twice.
+pub(crate) fn build() -> Result<()> {
+    cargo(&["build", "--workspace", "--all-targets", "--quiet"])
+}
+
 /// Returns the cargo that started us.
 pub(crate) fn cargo_path() -> String {
     std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned())

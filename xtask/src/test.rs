@@ -8,7 +8,7 @@ use crate::{crash, debian, shell, vm};
 pub(crate) fn run(filters: &[&str]) -> Result<()> {
     debian::install(&debian::TESTS)?;
     // The suites under tests/ drive this binary; nothing else would build it for them.
-    shell::cargo(&["build", "--package", "lamina"])?;
+    shell::build()?;
     let mut arguments = if shell::find("cargo-nextest").is_some() {
         vec!["nextest", "run", "--workspace", "--no-fail-fast"]
     } else {

@@ -79,7 +79,7 @@ fn kernel(work: &Path) -> Result<Kernel> {
 }
 
 fn initramfs(work: &Path, kernel: &Kernel) -> Result<PathBuf> {
-    shell::cargo(&["build", "--package", "lamina"])?;
+    shell::build()?;
     let tree = work.join("tree");
     let _ = std::fs::remove_dir_all(&tree);
     for folder in [
@@ -119,17 +119,25 @@ fn initramfs(work: &Path, kernel: &Kernel) -> Result<PathBuf> {
 fn test_programs() -> Result<Vec<(String, PathBuf)>> {
     let mut build = shell::command(
         shell::cargo_path(),
-        &["test", "--no-run", "--message-format=json", "--quiet"],
+        &[
+            "test",
+            "--workspace",
+            "--all-targets",
+            "--no-run",
+            "--message-format=json",
+            "--quiet",
+        ],
     );
-    for suite in SUITES {
-        build.args(["--package", suite]);
-    }
     let messages = shell::output(&mut build)?;
     let mut programs = Vec::new();
     for line in messages.lines() {
         let message: serde_json::Value = serde_json::from_str(line)?;
         let is_test = message["profile"]["test"] == true;
-        if let (true, Some(path)) = (is_test, message["executable"].as_str()) {
+        let of_suite = SUITES.iter().any(|suite| {
+            let manifest = message["manifest_path"].as_str().unwrap_or_default();
+            manifest.ends_with(&format!("/{suite}/Cargo.toml"))
+        });
+        if let (true, Some(path)) = (is_test && of_suite, message["executable"].as_str()) {
             let name = message["target"]["name"].as_str().unwrap_or("test");
             programs.push((format!("{:02}-{name}", programs.len()), PathBuf::from(path)));
         }

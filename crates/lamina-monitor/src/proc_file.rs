@@ -10,7 +10,8 @@ use rustix::io::{Errno, read as read_fd, retry_on_intr};
 pub(crate) fn read<'b>(path: &str, buffer: &'b mut [u8]) -> Result<Option<&'b [u8]>, PathError> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let fd = match openat(CWD, path, flags, Mode::empty()) {
-        Err(Errno::NOENT) => return Ok(None),
+        // Gone before the open, or, for an entry of a process being reaped, during it.
+        Err(Errno::NOENT | Errno::SRCH) => return Ok(None),
         other => other.at("open", path)?,
     };
     match retry_on_intr(|| read_fd(&fd, &mut *buffer)) {

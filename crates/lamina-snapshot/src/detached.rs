@@ -3,6 +3,7 @@
 //! The mount exists as long as the returned descriptor (or one opened through it); no mount
 //! namespace ever shows it. Containers are mounted by the runtime, not by this.
 
+use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -11,8 +12,9 @@ use lamina_types::{ErrorKind, Rootfs, Source};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag,
-    fsconfig_set_string, fsmount, fsopen,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, OpenTreeFlags,
+    fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount, mount_change,
+    open_tree,
 };
 use rustix::thread::UnshareFlags;
 
@@ -103,8 +105,8 @@ pub fn mount_detached(rootfs: &Rootfs) -> Result<OwnedFd, MountError> {
             parts.writable.push((key, open_path(path)?));
         }
     }
-    match parts.mount(Names::Appended) {
-        Err(error) if error.is_unknown_form() => parts.mount_joined(),
+    match parts.mount() {
+        Err(error) if error.is_unknown_form() => parts.mount_older(),
         result => result,
     }
 }
@@ -116,28 +118,12 @@ struct Parts<'a> {
     options: &'a [String],
 }
 
-/// How the lower layers are given, by descriptor in both forms.
-#[derive(Debug, Clone, Copy)]
-enum Names {
-    /// One by one, `lowerdir+` (Linux 6.8).
-    Appended,
-    /// In one string, relative to /proc/self/fd: a value of fsconfig(2) has at most 255 bytes.
-    Joined,
-}
-
 impl Parts<'_> {
-    fn mount(&self, names: Names) -> Result<OwnedFd, MountError> {
+    /// Gives the lower layers one by one (Linux 6.8).
+    fn mount(&self) -> Result<OwnedFd, MountError> {
         let fs = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).at("open filesystem", "overlay")?;
-        match names {
-            Names::Appended => {
-                for lower in &self.lowers {
-                    set(fs.as_fd(), APPEND, &by_descriptor(lower))?;
-                }
-            }
-            Names::Joined => {
-                let all: Vec<String> = self.lowers.iter().map(number).collect();
-                set(fs.as_fd(), "lowerdir", &all.join(":"))?;
-            }
+        for lower in &self.lowers {
+            set(fs.as_fd(), APPEND, &by_descriptor(lower))?;
         }
         for (key, fd) in &self.writable {
             set(fs.as_fd(), key, &by_descriptor(fd))?;
@@ -156,24 +142,47 @@ impl Parts<'_> {
         Ok(mount.at("mount", "overlay")?)
     }
 
-    /// Mounts from a thread that has a working directory of its own, which is where the kernel
-    /// looks for relative names; the process keeps its own.
-    fn mount_joined(&self) -> Result<OwnedFd, MountError> {
-        const FDS: &str = "/proc/self/fd";
+    /// Mounts by mount(2), where all layers must fit one page of options.
+    ///
+    /// That form needs a place, so a thread does it in a mount namespace of its own, and a working
+    /// directory of its own keeps the names short: hundreds of layers fit.
+    fn mount_older(&self) -> Result<OwnedFd, MountError> {
         std::thread::scope(|scope| {
-            let thread = scope.spawn(|| {
-                lamina_sys::namespace::unshare(UnshareFlags::FS)
-                    .at("leave the working directory for", FDS)?;
-                rustix::process::chdir(FDS).at("enter", FDS)?;
-                self.mount(Names::Joined)
-            });
-            let ended = |_| MountError::Refused {
-                what: "up".to_owned(),
-                message: None,
-                source: Errno::CANCELED,
-            };
-            thread.join().map_err(ended)?
+            let thread = std::thread::Builder::new().spawn_scoped(scope, || self.mount_apart());
+            let thread = thread.at("start a thread for", "overlay")?;
+            thread.join().map_err(|_| refused(Errno::CANCELED))?
         })
+    }
+
+    fn mount_apart(&self) -> Result<OwnedFd, MountError> {
+        const FDS: &str = "/proc/self/fd";
+        // Any directory will do: nobody else is in this namespace.
+        const PLACE: &str = "/proc";
+        let lowers: Vec<String> = self.lowers.iter().map(number).collect();
+        let mut page = format!("lowerdir={}", lowers.join(":"));
+        for (key, fd) in &self.writable {
+            page.push_str(&format!(",{key}={}", fd.as_raw_fd()));
+        }
+        for option in self.options {
+            page.push_str(&format!(",{option}"));
+        }
+        let page = CString::new(page).map_err(|_| refused(Errno::INVAL))?;
+        lamina_sys::namespace::unshare(UnshareFlags::NEWNS).at("make a namespace for", PLACE)?;
+        let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+        mount_change("/", private).at("make private", "/")?;
+        rustix::process::chdir(FDS).at("enter", FDS)?;
+        let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+        mount("overlay", PLACE, "overlay", flags, page.as_c_str()).map_err(refused)?;
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        Ok(open_tree(CWD, PLACE, flags).at("detach", "overlay")?)
+    }
+}
+
+fn refused(source: Errno) -> MountError {
+    MountError::Refused {
+        what: "up".to_owned(),
+        message: None,
+        source,
     }
 }
 

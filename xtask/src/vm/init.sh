@@ -21,7 +21,7 @@ for module in /modules/*.ko; do insmod "$module" || echo "vm: cannot load $modul
 ip link set lo up
 echo 'root:x:0:0:root:/root:/bin/sh' > /etc/passwd
 echo 'root:x:0:' > /etc/group
-mkdir -p /root /var/lib /run /usr/bin
+mkdir -p /root /var/lib /var/tmp /run /usr/bin
 ln -s /bin/busybox /usr/bin/busybox
 export HOME=/root TMPDIR=/tmp LAMINA_BINARY=/bin/lamina
 failed=0
@@ -49,14 +49,16 @@ check "no mount left" 0 "$(grep -c ' /run/lamina' /proc/self/mountinfo)"
 
 for program in /tests/*; do
     [ -e "$program" ] || continue
-    echo "vm: $program"
-    if ! "$program" privileged_ --test-threads=2 > /tmp/log 2>&1; then
-        echo "vm: FAILED: $program"
+    if timeout 100 "$program" privileged_ --test-threads=2 --nocapture > /tmp/log 2>&1; then
+        echo "vm: passed: ${program##*/}, $(grep -c '^test privileged_' /tmp/log) tests"
+    else
+        echo "vm: FAILED: ${program##*/}"
         tail -n 60 /tmp/log
         failed=1
     fi
-    grep 'test result' /tmp/log
+    grep 'SKIP' /tmp/log | sed 's/^/vm: /'
 done
+echo "vm: $(cut -d. -f1 /proc/uptime) s since the kernel started"
 
 if [ "$failed" = 0 ]; then echo "vm: ok"; else echo "vm: failed"; fi
 sync

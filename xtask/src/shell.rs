@@ -23,9 +23,18 @@ pub(crate) fn binary(profile: &str) -> PathBuf {
 }
 
 /// Returns a command that runs at the top of the tree.
+///
+/// What cargo told us about this package is not handed on: ring's build script looks at it, and
+/// everything above ring would be built anew whenever cargo is called by us and not by hand.
 pub(crate) fn command(program: impl AsRef<std::ffi::OsStr>, arguments: &[&str]) -> Command {
     let mut command = Command::new(program);
     command.args(arguments).current_dir(root());
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
     command
 }
 

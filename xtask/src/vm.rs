@@ -139,7 +139,11 @@ fn test_programs() -> Result<Vec<(String, PathBuf)>> {
         });
         if let (true, Some(path)) = (is_test && of_suite, message["executable"].as_str()) {
             let name = message["target"]["name"].as_str().unwrap_or("test");
-            programs.push((format!("{:02}-{name}", programs.len()), PathBuf::from(path)));
+            // path+file:///…/crates/lamina-runtime#0.1.0
+            let package = message["package_id"].as_str().unwrap_or_default();
+            let package = package.rsplit('/').next().unwrap_or_default();
+            let package = package.split('#').next().unwrap_or_default();
+            programs.push((format!("{package}.{name}"), PathBuf::from(path)));
         }
     }
     Ok(programs)

@@ -158,18 +158,31 @@ impl Parts<'_> {
         const FDS: &str = "/proc/self/fd";
         // Any directory will do: nobody else is in this namespace.
         const PLACE: &str = "/proc";
-        let lowers: Vec<String> = self.lowers.iter().map(number).collect();
-        let mut page = format!("lowerdir={}", lowers.join(":"));
-        for (key, fd) in &self.writable {
-            page.push_str(&format!(",{key}={}", fd.as_raw_fd()));
+        lamina_sys::namespace::unshare(UnshareFlags::NEWNS).at("make a namespace for", PLACE)?;
+        let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+        mount_change("/", private).at("make private", "/")?;
+        // A descriptor from before is on a mount of the other namespace, which overlayfs refuses.
+        let again = |fd: &OwnedFd| -> Result<OwnedFd, PathError> {
+            let name = by_descriptor(fd);
+            let path = std::fs::read_link(&name).at("look at", &name)?;
+            open_path(&path)
+        };
+        let lowers = self
+            .lowers
+            .iter()
+            .map(again)
+            .collect::<Result<Vec<_>, _>>()?;
+        let writable = self.writable.iter().map(|(key, fd)| Ok((key, again(fd)?)));
+        let writable = writable.collect::<Result<Vec<_>, PathError>>()?;
+        let names: Vec<String> = lowers.iter().map(number).collect();
+        let mut page = format!("lowerdir={}", names.join(":"));
+        for (key, fd) in &writable {
+            page.push_str(&format!(",{key}={}", number(fd)));
         }
         for option in self.options {
             page.push_str(&format!(",{option}"));
         }
         let page = CString::new(page).map_err(|_| refused(Errno::INVAL))?;
-        lamina_sys::namespace::unshare(UnshareFlags::NEWNS).at("make a namespace for", PLACE)?;
-        let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-        mount_change("/", private).at("make private", "/")?;
         rustix::process::chdir(FDS).at("enter", FDS)?;
         let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
         mount("overlay", PLACE, "overlay", flags, page.as_c_str()).map_err(refused)?;

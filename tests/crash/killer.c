@@ -34,6 +34,8 @@ struct process {
     pid_t pid;
     enum role role;
     int in_call, stopped_first;
+    /* Its parent's event has come; its first stop may come earlier, and then it waits for that. */
+    int is_born, waits;
 };
 
 static struct process processes[MOST];
@@ -66,6 +68,9 @@ static void born(pid_t pid, enum role parent)
     }
     if (parent == PROGRAM)
         child->role = PROGRAM;
+    child->is_born = 1;
+    if (child->waits)
+        ptrace(PTRACE_SYSCALL, pid, 0, 0);
 }
 
 static void executed(struct process *process)
@@ -101,7 +106,7 @@ static void start(char **command)
                    PTRACE_O_TRACEEXEC | PTRACE_O_EXITKILL;
     ptrace(PTRACE_SETOPTIONS, pid, 0, options);
     find(pid)->role = CLI;
-    find(pid)->stopped_first = 1;
+    find(pid)->stopped_first = find(pid)->is_born = 1;
     ptrace(PTRACE_SYSCALL, pid, 0, 0);
 }
 
@@ -155,6 +160,9 @@ int main(int count, char **words)
             }
         } else if (signal == SIGSTOP && !process->stopped_first) {
             process->stopped_first = 1; /* how a new tracee announces itself */
+            process->waits = !process->is_born;
+            if (process->waits)
+                continue;
         } else if (event == 0 && signal != SIGTRAP) {
             deliver = signal;
         }

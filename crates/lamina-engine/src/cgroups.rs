@@ -73,7 +73,7 @@ mod tests {
                 .len(),
             4
         );
-        std::fs::write(mount.path().join("cgroup.controllers"), "").unwrap();
+        std::fs::create_dir(mount.path().join("cgroup.controllers")).unwrap();
         assert_eq!(
             possible_in(mount.path(), Path::new("/lamina/a")).unwrap(),
             [mount.path().join("lamina/a")]

@@ -1,3 +1,5 @@
+//! The parser of accounts against real trees, and the matrix of users.
+
 use std::fs::{create_dir_all, read_link, set_permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 

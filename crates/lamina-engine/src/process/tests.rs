@@ -1,3 +1,5 @@
+//! The rules by which image and request become a process.
+
 use std::collections::BTreeMap;
 
 use lamina_types::Resources;

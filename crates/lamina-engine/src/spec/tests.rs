@@ -1,3 +1,5 @@
+//! The specification of a container, as tables and snapshots.
+
 use std::path::Path;
 
 use lamina_types::mount::{MountKind, MountSpec, Propagation, Relabel};

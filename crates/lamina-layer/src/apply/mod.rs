@@ -5,6 +5,7 @@
 //! ([`parents::Parents`]), whiteouts become character devices 0/0 and opaque markers an extended
 //! attribute ([`whiteout`]), times of directories are set when nothing will touch them any more.
 
+mod attributes;
 mod error;
 mod node;
 mod parents;
@@ -89,7 +90,7 @@ impl<'l> Layer<'l> {
             limits,
             parents: Parents::new(root()?),
             links: Parents::new(root()?),
-            umask: node::umask(),
+            umask: attributes::umask(),
             times: BTreeMap::new(),
             times_bytes: 0,
             implied: BTreeSet::new(),
@@ -183,7 +184,7 @@ impl<'l> Layer<'l> {
                 Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => continue,
                 Err(error) => return Err(ApplyError::at(&path, "open the parent of", error)),
             };
-            match node::set_time(parent.as_fd(), name, time) {
+            match attributes::set_time(parent.as_fd(), name, time) {
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(error) => return Err(ApplyError::at(&path, "set the time of", error)),
             }
@@ -193,7 +194,7 @@ impl<'l> Layer<'l> {
                 .parents
                 .root()
                 .map_err(|e| ApplyError::at(b"/", "open", e))?;
-            node::set_fd_time(root.as_fd(), time)
+            attributes::set_fd_time(root.as_fd(), time)
                 .map_err(|e| ApplyError::at(b"/", "set the time of", e))?;
         }
         // Like any other directory that no entry describes.

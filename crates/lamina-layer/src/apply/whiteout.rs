@@ -61,7 +61,8 @@ impl Layer<'_> {
             }
             Mark::Opaque => {
                 let parent = self.parent(parent_path, path)?;
-                let parent = super::node::reopen(&parent).map_err(at("open the parent of"))?;
+                let parent =
+                    super::attributes::reopen(&parent).map_err(at("open the parent of"))?;
                 set_opaque(&parent).map_err(at("set the opaque mark of the parent of"))
             }
             Mark::Whiteout(name) => {
@@ -83,7 +84,7 @@ fn hide(parent: impl AsFd, name: &[u8]) -> rustix::io::Result<()> {
     // is opaque.
     let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
     if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-        set_opaque(super::node::open_directory(parent, name)?)?;
+        set_opaque(super::attributes::open_directory(parent, name)?)?;
     }
     Ok(())
 }

@@ -3,12 +3,16 @@
 
 use std::io::{self, Read};
 
-use super::entry::{Entry, Kind, Meta, SparsePart, Time};
+use super::entry::{Entry, Kind, Meta, Time};
 use super::header::Header;
 use super::pax::{Pax, SparseKeys};
-use super::sparse::{self, MapReader};
 use super::{BLOCK, TarError};
 use crate::Limits;
+
+mod holes;
+mod names;
+
+use names::{choose, long_name};
 
 /// Small enough to stay in a core's cache between read(2) and write(2), large enough for few calls.
 const WINDOW: usize = 256 * 1024;
@@ -267,83 +271,6 @@ impl<R: Read> TarReader<R> {
         })
     }
 
-    fn gnu_sparse(&mut self, header: Header<'_>, at: u64) -> Result<Kind, TarError> {
-        let bad = |problem| TarError::Sparse {
-            problem,
-            offset: at,
-        };
-        let (fields, mut more, size) = header.gnu_sparse().ok_or(bad("bad size"))?;
-        let mut parts = Vec::new();
-        sparse::gnu_parts(fields, &mut parts).map_err(bad)?;
-        while more {
-            let block = self.block()?.ok_or(TarError::Truncated {
-                offset: self.offset,
-            })?;
-            sparse::gnu_parts(&block[..504], &mut parts).map_err(bad)?;
-            more = block[504] != 0;
-            self.check_parts(parts.len())?;
-        }
-        self.sparse(parts, size, at)
-    }
-
-    fn pax_sparse(&mut self, keys: &SparseKeys, at: u64) -> Result<Kind, TarError> {
-        let bad = |problem| TarError::Sparse {
-            problem,
-            offset: at,
-        };
-        let size = keys.size.ok_or(bad("no size"))?;
-        let numbers = match (keys.major, keys.minor) {
-            (None, None) | (Some(0), Some(0 | 1)) => keys.numbers.clone(),
-            (Some(1), Some(0)) if keys.numbers.is_empty() => self.content_map(at)?,
-            _ => return Err(bad("unknown version")),
-        };
-        let parts = sparse::parts(&numbers).map_err(bad)?;
-        self.check_parts(parts.len())?;
-        self.sparse(parts, size, at)
-    }
-
-    /// Reads the map of format 1.0 off the head of the content.
-    fn content_map(&mut self, at: u64) -> Result<Vec<u64>, TarError> {
-        let bad = |problem| TarError::Sparse {
-            problem,
-            offset: at,
-        };
-        let mut map = MapReader::default();
-        loop {
-            self.left = self
-                .left
-                .checked_sub(BLOCK as u64)
-                .ok_or(bad("no room for the map"))?;
-            let block = self.block()?.ok_or(TarError::Truncated {
-                offset: self.offset,
-            })?;
-            if map
-                .block(&block, self.limits.max_sparse_parts)
-                .map_err(bad)?
-            {
-                return Ok(map.numbers);
-            }
-        }
-    }
-
-    fn sparse(&self, parts: Vec<SparsePart>, size: u64, at: u64) -> Result<Kind, TarError> {
-        let parts = sparse::check(parts, size, self.left).map_err(|problem| TarError::Sparse {
-            problem,
-            offset: at,
-        })?;
-        Ok(Kind::Sparse { size, parts })
-    }
-
-    fn check_parts(&self, parts: usize) -> Result<(), TarError> {
-        if parts > self.limits.max_sparse_parts {
-            return Err(limit(
-                "regions of a sparse file",
-                self.limits.max_sparse_parts as u64,
-            ));
-        }
-        Ok(())
-    }
-
     fn expect_content(&mut self, size: u64, at: u64) -> Result<(), TarError> {
         // Tar offsets are signed 64-bit numbers everywhere else.
         if size > i64::MAX.unsigned_abs() - BLOCK as u64 {
@@ -450,29 +377,6 @@ impl<R: Read> TarReader<R> {
 fn padding(size: u64) -> usize {
     // Below BLOCK, so it fits.
     usize::try_from(size.wrapping_neg() % BLOCK as u64).unwrap_or(0)
-}
-
-/// A long name ends at its NUL; GNU tar writes exactly one.
-fn long_name(mut content: Vec<u8>, at: u64) -> Result<Vec<u8>, TarError> {
-    while content.last() == Some(&0) {
-        content.pop();
-    }
-    if content.is_empty() || content.contains(&0) {
-        return Err(pax("bad long name", at));
-    }
-    Ok(content)
-}
-
-/// A name given in both ways must be the same: which one wins depends on the reader.
-fn choose(
-    record: Option<Vec<u8>>,
-    long: Option<Vec<u8>>,
-    at: u64,
-) -> Result<Option<Vec<u8>>, TarError> {
-    match (record, long) {
-        (Some(a), Some(b)) if a != b => Err(pax("two different long names", at)),
-        (record, long) => Ok(record.or(long)),
-    }
 }
 
 fn pax(problem: &'static str, offset: u64) -> TarError {

@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::environment::Environment;
 use crate::failure::{Failure, Outcome};
 use crate::hints::{About, with_hints};
+use crate::ui;
 
 /// The options before the command's name, and the environment.
 #[derive(Debug)]
@@ -80,6 +81,16 @@ impl App {
             let kind = ErrorKind::of_io(&error);
             Failure::new(error, kind).hint("the working directory is gone: cd to another one")
         })
+    }
+
+    /// Frees what was removed, by this command or by one that was killed: the last thing a command
+    /// that takes or gives back space does, its result being shown. The names are gone already, so
+    /// a failure is only told.
+    pub(crate) fn tidy(engine: &Engine) {
+        if let Err(error) = engine.store().empty_trash() {
+            let kind = error.kind();
+            ui::err(&Failure::new(error, kind).render());
+        }
     }
 
     /// Opens the engine for a command that neither pulls nor starts anything.

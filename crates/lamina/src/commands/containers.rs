@@ -222,6 +222,7 @@ impl Verb for RmArgs {
                 }
             }
         }
+        App::tidy(&engine);
         all_done(failed)
     }
 }

@@ -55,6 +55,7 @@ impl Verb for PullArgs {
             };
         }
         ui::out(&format!("{text}{name}\n"))?;
+        App::tidy(&engine);
         Ok(exit_codes::SUCCESS)
     }
 }
@@ -154,6 +155,7 @@ impl Verb for RmiArgs {
                 }
             }
         }
+        App::tidy(&engine);
         if failed {
             Err(Failure::printed())
         } else {

@@ -1,9 +1,9 @@
 //! Layer tars to trees and back: PAX and GNU forms, whiteouts, extended attributes, diff of an
 //! upper directory.
 //!
-//! - [`apply`] writes a layer's tar into an empty directory, in overlayfs' own forms, in one
+//! - [`apply()`] writes a layer's tar into an empty directory, in overlayfs' own forms, in one
 //!   streaming pass.
-//! - [`diff`] reads an overlay upper directory back as a list of [`Change`]s.
+//! - [`diff()`] reads an overlay upper directory back as a list of [`Change`]s.
 //! - [`TarReader`] and [`TarWriter`] are the format itself, without a filesystem.
 //!
 //! A tar comes from a stranger. The reader accepts only what GNU tar, libarchive, Python and Go

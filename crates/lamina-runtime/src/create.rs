@@ -69,7 +69,7 @@ pub struct Created {
     pub pidfd: OwnedFd,
     /// The master of its terminal, if it has one.
     pub terminal: Option<OwnedFd>,
-    /// The channel on which a failure to execute arrives ([`start_outcome`]); the end of file
+    /// The channel on which a failure to execute arrives ([`start_outcome`](crate::start_outcome)); the end of file
     /// means that the program runs. Readable when there is news.
     pub errors: OwnedFd,
     /// Its cgroup; `None` where this machine has none mounted.
@@ -140,7 +140,7 @@ fn cgroup_path(request: &CreateRequest<'_>) -> PathBuf {
 }
 
 /// Makes the container's cgroups, namespaces and file systems, up to the point where only the
-/// program is missing; the init process then waits for [`crate::start`].
+/// program is missing; the init process then waits for [`start`](crate::start()).
 ///
 /// The caller must have one thread and is the parent of the init process: it reaps it. On failure
 /// nothing is left: the process is killed and reaped, the cgroups are removed.

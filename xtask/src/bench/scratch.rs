@@ -19,6 +19,16 @@ impl Scratch {
         Ok(Self { path })
     }
 
+    /// Makes the folder on a new ext4 with a journal, which nothing else writes to.
+    pub(super) fn on_new_ext4(name: &str) -> Result<Self> {
+        let scratch = Self::new(name)?;
+        let image = scratch.path.with_extension("img");
+        make_ext4(&image, &scratch.path)?;
+        // It goes when the folder is unmounted.
+        std::fs::remove_file(image)?;
+        Ok(scratch)
+    }
+
     /// Returns the path of something in the folder.
     pub(super) fn join(&self, name: &str) -> PathBuf {
         self.path.join(name)
@@ -35,18 +45,24 @@ impl Scratch {
     /// has no journal, so that fsync is nearly free and creating after deleting is slow.
     pub(super) fn fresh_ext4(&self, name: &str) -> Result<Mounted> {
         let (image, folder) = (self.join(&format!("{name}.img")), self.folder(name)?);
-        let file = std::fs::File::create(&image)?;
-        file.set_len(8 << 30)?;
-        let text = image.to_string_lossy();
-        let lazy = "lazy_itable_init=0,lazy_journal_init=0";
-        shell::run(&mut shell::command(
-            "mkfs.ext4",
-            &["-q", "-F", "-E", lazy, &text],
-        ))?;
-        let at = folder.to_string_lossy();
-        shell::run(&mut shell::command("mount", &["-o", "loop", &text, &at]))?;
+        make_ext4(&image, &folder)?;
         Ok(Mounted { image, folder })
     }
+}
+
+/// Mounts a new ext4 in the file `image` at `folder`.
+fn make_ext4(image: &Path, folder: &Path) -> Result<()> {
+    std::fs::File::create(image)?.set_len(8 << 30)?;
+    let (image, folder) = (image.to_string_lossy(), folder.to_string_lossy());
+    let lazy = "lazy_itable_init=0,lazy_journal_init=0";
+    shell::run(&mut shell::command(
+        "mkfs.ext4",
+        &["-q", "-F", "-E", lazy, &image],
+    ))?;
+    shell::run(&mut shell::command(
+        "mount",
+        &["-o", "loop", &image, &folder],
+    ))
 }
 
 impl Drop for Scratch {
@@ -58,7 +74,7 @@ impl Drop for Scratch {
 }
 
 /// Unmounts everything below `$1`, the deepest first.
-const UNMOUNT: &str = r#"awk -v p="$1/" 'index($5, p) == 1 { print $5 }' /proc/self/mountinfo | sort -r | xargs -r -n 1 umount -l"#;
+const UNMOUNT: &str = r#"awk -v p="$1/" 'index($5 "/", p) == 1 { print $5 }' /proc/self/mountinfo | sort -r | xargs -r -n 1 umount -l"#;
 
 /// A mounted filesystem that goes with the value.
 pub(super) struct Mounted {

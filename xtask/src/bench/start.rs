@@ -21,7 +21,7 @@ pub(super) struct Contender {
 
 /// Times every contender in turn and returns the section of the report.
 pub(super) fn run(rounds: usize) -> Result<String> {
-    let scratch = Scratch::new("bench")?;
+    let scratch = Scratch::on_new_ext4("bench")?;
     let (program, tree) = floor::build(&scratch)?;
     let archive = scratch.join("busybox.tar");
     floor::pack(&tree, &archive)?;

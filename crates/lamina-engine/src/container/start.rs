@@ -123,7 +123,7 @@ impl StartError {
 
 /// A container whose program is being executed, and the conversation with its monitor.
 ///
-/// Dropped without [`detach`](Self::detach), it leaves the container to its monitor all the same,
+/// Dropped without its session being detached, it leaves the container to its monitor all the same,
 /// which then cleans up after the end.
 #[derive(Debug)]
 pub struct Running {

@@ -29,7 +29,7 @@ pub(crate) struct PullArgs {
     pub(crate) progress: ProgressArg,
     #[command(flatten)]
     pub(crate) registry: RegistryArgs,
-    /// The image: name[:tag] or name@digest
+    /// The image: NAME, NAME:TAG or NAME@DIGEST
     #[arg(value_name = "IMAGE")]
     pub(crate) image: String,
 }

@@ -58,8 +58,8 @@ pub enum Finished {
 impl Engine {
     /// Makes and starts a container under one operation.
     ///
-    /// Killed before the program is executed, nothing is left but, without `--rm`, the container
-    /// as it was created; killed later, the container goes on under its monitor.
+    /// Killed before the program is about to be executed, nothing is left; killed later, the
+    /// container goes on under its monitor. Without `--rm` it then stays, whatever is killed.
     pub fn run(
         &self,
         request: CreateRequest,

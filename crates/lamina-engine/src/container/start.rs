@@ -204,13 +204,19 @@ impl Engine {
             String::new,
             || session.created().map(|created| created.state.init.clone()),
         )?;
+        let mut lines = Vec::new();
         if let Ok(pid) = i32::try_from(created.pid) {
-            operation.lease(&[Line::Process {
+            lines.push(Line::Process {
                 pid,
                 start_time: created.start_time,
                 boot_id: created.boot_id,
-            }])?;
+            });
         }
+        // What the program writes is the user's.
+        if !record.request.remove {
+            lines.push(Line::Published);
+        }
+        operation.lease(&lines)?;
         explain.step(
             "start the program",
             "the first process drops what it no longer needs and becomes the program",

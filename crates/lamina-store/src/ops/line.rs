@@ -49,6 +49,9 @@ pub enum Line {
     },
     /// A control group's directory: everything in it is killed, and it is removed.
     Cgroup(PathBuf),
+    /// The container of this operation is complete and its program about to be executed: from
+    /// here on, undoing ends and removes the run, and leaves the container, name and volumes.
+    Published,
 }
 
 /// The id of a writable layer: a container's id or another word that is safe as a file name.

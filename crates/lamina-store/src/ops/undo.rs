@@ -46,7 +46,11 @@ impl UndoError {
 
 /// Undoes what the lines name; goes on after a failure and returns every error.
 pub(super) fn undo(store: &Store, name: &str, lines: &[Line]) -> Vec<UndoError> {
-    let mut ordered: Vec<&Line> = lines.iter().collect();
+    let published = lines.contains(&Line::Published);
+    let mut ordered: Vec<&Line> = lines
+        .iter()
+        .filter(|line| !(published && outlives_a_run(line)))
+        .collect();
     ordered.sort_by_key(|line| rank(line));
     let mut errors: Vec<UndoError> = ordered
         .into_iter()
@@ -59,6 +63,15 @@ pub(super) fn undo(store: &Store, name: &str, lines: &[Line]) -> Vec<UndoError> 
     errors
 }
 
+/// Returns whether a line names a part of the container itself rather than of its run.
+fn outlives_a_run(line: &Line) -> bool {
+    match line {
+        Line::Name { .. } | Line::Container(_) | Line::Volume(_) | Line::Snapshot(_) => true,
+        Line::Process { .. } | Line::Cgroup(_) | Line::RunDir(_) | Line::Published => false,
+        Line::Blob(_) | Line::Layer(_) | Line::Image(_) => false,
+    }
+}
+
 fn rank(line: &Line) -> u8 {
     match line {
         Line::Process { .. } => 0,
@@ -67,7 +80,7 @@ fn rank(line: &Line) -> u8 {
         Line::Name { .. } => 3,
         Line::Container(_) | Line::Volume(_) => 4,
         Line::Snapshot(_) => 5,
-        Line::Blob(_) | Line::Layer(_) | Line::Image(_) => 6,
+        Line::Blob(_) | Line::Layer(_) | Line::Image(_) | Line::Published => 6,
     }
 }
 
@@ -99,7 +112,7 @@ fn undo_line(store: &Store, line: &Line) -> Result<(), UndoError> {
             store.trash(store.dir(Area::Snap)?, id.as_str())?;
         }
         // Objects are complete and verified: they stay until they are collected.
-        Line::Blob(_) | Line::Layer(_) | Line::Image(_) => {}
+        Line::Blob(_) | Line::Layer(_) | Line::Image(_) | Line::Published => {}
     }
     Ok(())
 }

@@ -154,6 +154,40 @@ fn a_name_that_was_taken_again_stays() {
 }
 
 #[test]
+fn a_published_container_outlives_its_run() {
+    let host = Host::new();
+    let store = host.open();
+    let id: ContainerId = ID.parse().unwrap();
+    let volume = "d".repeat(64);
+    let run = host.root().join("run/containers").join(ID);
+    let op = store.ops().begin("create", &[]).unwrap();
+    op.lease(&[
+        Line::RunDir(run.clone()),
+        Line::Container(id.clone()),
+        Line::Snapshot((&id).into()),
+        Line::Volume(volume.clone()),
+        Line::Name {
+            name: "web".parse().unwrap(),
+            container: id,
+        },
+    ])
+    .unwrap();
+    let name = host.root().join("containers/names/web");
+    symlink(format!("../{ID}"), &name).unwrap();
+    let stays = ["containers", "snap"].map(|area| host.root().join(area).join(ID));
+    let stays = [&stays[..], &[host.root().join("volumes").join(volume)]].concat();
+    for folder in stays.iter().chain([&run]) {
+        fs::create_dir_all(folder).unwrap();
+    }
+    op.lease(&[Line::Published]).unwrap();
+    assert!(op.undo().is_empty());
+    assert!(!run.exists());
+    for left in stays.iter().chain([&name]) {
+        assert!(left.symlink_metadata().is_ok(), "{left:?}");
+    }
+}
+
+#[test]
 fn only_run_directories_and_control_groups_of_ours_are_removed() {
     let host = Host::new();
     let store = host.open();

@@ -2,7 +2,13 @@
 
 pub mod driver;
 
-use lamina_layer::{Kind, Limits, Meta, TarReader, TarWriter};
+use std::collections::HashMap;
+use std::io::{self, Read};
+
+use lamina_layer::{
+    Bodies, Content, Contents, Entry, Kind, Limits, Meta, ObjectId, ObjectIndex, ObjectRef,
+    SplitReader, TarReader, TarWriter,
+};
 use lamina_types::{Digest, Reference, oci};
 
 /// Any bytes as a tar: no panic, bounded, the content adds up, and what was accepted can be written
@@ -74,6 +80,71 @@ pub fn digest(data: &[u8]) {
                 .bytes()
                 .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
         );
+    }
+}
+
+/// Contents in memory.
+#[derive(Default)]
+struct Kept(HashMap<ObjectId, Vec<u8>>, Vec<u8>);
+
+impl Bodies for Kept {
+    fn begin(&mut self, _entry: &Entry) -> io::Result<()> {
+        self.1.clear();
+        Ok(())
+    }
+
+    fn data(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.1.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn end(&mut self, _entry: &Entry, object: &ObjectRef) -> io::Result<Option<u64>> {
+        self.0.insert(object.id, self.1.clone());
+        Ok(None)
+    }
+}
+
+impl Contents for Kept {
+    fn open(&mut self, _entry: &Entry, object: &ObjectRef) -> io::Result<Box<dyn Read + '_>> {
+        let bytes = self.0.get(&object.id).ok_or(io::ErrorKind::NotFound)?;
+        Ok(Box::new(&bytes[..]))
+    }
+}
+
+/// Any bytes as a tar that is split: what is accepted is rebuilt byte by byte. And any bytes as a
+/// split stream, as the records in one (compressed here: no mutation would get past the
+/// checksum), and as an index of objects: no panic, bounded.
+pub fn split(data: &[u8]) {
+    let mut limits = Limits::default();
+    limits.max_entries = 1000;
+    limits.max_metadata = 64 * 1024;
+    let (mut stream, mut kept) = (Vec::new(), Kept::default());
+    if lamina_layer::split(data, &mut stream, &mut kept, &limits).is_ok() {
+        let mut again = Vec::new();
+        lamina_layer::rebuild(&stream[..], &mut kept, &mut again, &limits)
+            .expect("what was split can be rebuilt");
+        assert!(again == data, "the tar is another");
+        entries(&stream, &limits);
+    }
+    entries(data, &limits);
+    let head = data.get(..16).unwrap_or(data);
+    let records = data.get(16..).unwrap_or_default();
+    if let Ok(frame) = zstd::encode_all(records, 1) {
+        entries(&[head, &frame].concat(), &limits);
+    }
+    if let Ok(index) = ObjectIndex::decode(data) {
+        assert!(index.encode() == data);
+    }
+}
+
+fn entries(stream: &[u8], limits: &Limits) {
+    let Ok(mut reader) = SplitReader::new(stream, limits.clone()) else {
+        return;
+    };
+    while let Ok(Some(next)) = reader.next_entry() {
+        if let Content::Inline(bytes) = next.content {
+            assert_eq!(bytes.len() as u64, next.entry.stored);
+        }
     }
 }
 

@@ -4,6 +4,8 @@
 //! - [`apply()`] writes a layer's tar into an empty directory, in overlayfs' own forms, in one
 //!   streaming pass.
 //! - [`diff()`] reads an overlay upper directory back as a list of [`Change`]s.
+//! - [`split()`] keeps what a tar is beside its files' contents, [`rebuild`] makes the identical tar
+//!   again, [`SplitReader`] yields its entries.
 //! - [`TarReader`] and [`TarWriter`] are the format itself, without a filesystem.
 //!
 //! A tar comes from a stranger. The reader accepts only what GNU tar, libarchive, Python and Go
@@ -13,7 +15,7 @@
 //! links, and links that a layer does follow (`var/run/x` after `var/run -> /run`) resolve as
 //! after a chroot.
 //!
-//! This crate does not hash, decompress or know where layers are kept.
+//! This crate does not know where layers and contents are kept, nor how a layer is compressed.
 
 #![forbid(unsafe_code)]
 
@@ -21,10 +23,16 @@ mod apply;
 mod diff;
 mod limits;
 mod path;
+mod split;
 mod tar;
 
 pub use apply::{Applied, ApplyError, Refusal, apply};
 pub use diff::{Change, ChangeKind, DiffError, Lower, diff};
 pub use limits::Limits;
 pub use path::Shown;
+pub use split::{
+    Bodies, Content, Contents, INLINE_LIMIT, IndexError, IndexRecord, ObjectId, ObjectIndex,
+    ObjectRef, RebuildError, Split, SplitEntry, SplitError, SplitReader, StoredParts, rebuild,
+    split,
+};
 pub use tar::{Entry, Kind, Meta, SparsePart, TarError, TarReader, TarWriter, Time, WriteError};

@@ -11,6 +11,7 @@ use crate::Limits;
 
 mod holes;
 mod names;
+mod record;
 
 use names::{choose, long_name};
 
@@ -41,6 +42,9 @@ pub struct TarReader<R> {
     limits: Limits,
     headers: u64,
     done: bool,
+    /// What has been taken since it was last looked at, where somebody wants to know.
+    recorded: Vec<u8>,
+    recording: bool,
 }
 
 /// What the metadata headers before an entry said.
@@ -69,6 +73,8 @@ impl<R: Read> TarReader<R> {
             limits,
             headers: 0,
             done: false,
+            recorded: Vec::new(),
+            recording: false,
         }
     }
 
@@ -350,6 +356,10 @@ impl<R: Read> TarReader<R> {
     }
 
     fn take(&mut self, bytes: usize) {
+        if self.recording {
+            let taken = &self.window[self.start..self.start + bytes];
+            self.recorded.extend_from_slice(taken);
+        }
         self.start += bytes;
         self.offset += bytes as u64;
     }

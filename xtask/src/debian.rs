@@ -10,7 +10,7 @@ use crate::shell;
 pub(crate) type Package = (&'static str, &'static str);
 
 /// What the tests drive.
-pub(crate) const TESTS: [Package; 11] = [
+pub(crate) const TESTS: [Package; 12] = [
     ("busybox-static", "busybox"),
     ("strace", "strace"),
     ("skopeo", "skopeo"),
@@ -22,6 +22,7 @@ pub(crate) const TESTS: [Package; 11] = [
     ("apache2-utils", "htpasswd"),
     ("iproute2", "ip"),
     ("attr", "setfattr"),
+    ("erofs-utils", "fsck.erofs"),
 ];
 
 /// What `vm` needs besides.

@@ -6,6 +6,7 @@
 //! - [`diff()`] reads an overlay upper directory back as a list of [`Change`]s.
 //! - [`split()`] keeps what a tar is beside its files' contents, [`rebuild`] makes the identical tar
 //!   again, [`SplitReader`] yields its entries.
+//! - [`LayerTree`] is what a layer means, in memory: the same rules as [`apply()`], nothing written.
 //! - [`TarReader`] and [`TarWriter`] are the format itself, without a filesystem.
 //!
 //! A tar comes from a stranger. The reader accepts only what GNU tar, libarchive, Python and Go
@@ -25,6 +26,7 @@ mod limits;
 mod path;
 mod split;
 mod tar;
+mod tree;
 
 pub use apply::{Applied, ApplyError, Refusal, apply};
 pub use diff::{Change, ChangeKind, DiffError, Lower, diff};
@@ -36,3 +38,4 @@ pub use split::{
     split,
 };
 pub use tar::{Entry, Kind, Meta, SparsePart, TarError, TarReader, TarWriter, Time, WriteError};
+pub use tree::{LayerKind, LayerNode, LayerTree, Names, NodeId};

@@ -44,7 +44,7 @@ pub(super) fn named_meta(
 }
 
 /// Attributes a layer may set. Overlayfs' own could redirect a name to any file of the store.
-fn wanted(name: &[u8]) -> bool {
+pub(crate) fn wanted(name: &[u8]) -> bool {
     !name.starts_with(b"trusted.overlay.") && !name.starts_with(b"user.overlay.")
 }
 

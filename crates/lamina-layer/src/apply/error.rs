@@ -86,7 +86,7 @@ impl ApplyError {
         }
     }
 
-    pub(super) fn refused(path: &[u8], refusal: Refusal) -> Self {
+    pub(crate) fn refused(path: &[u8], refusal: Refusal) -> Self {
         Self::Refused {
             path: path.to_vec(),
             refusal,

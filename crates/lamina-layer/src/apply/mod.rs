@@ -18,6 +18,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
+pub(crate) use attributes::wanted;
 pub use error::{ApplyError, Refusal};
 use rustix::io::Errno;
 
@@ -25,6 +26,7 @@ use crate::path::{BadPath, clean, split};
 use crate::tar::{Entry, Kind, TarReader, Time};
 use crate::{Limits, TarError};
 use parents::Parents;
+pub(crate) use whiteout::Mark;
 
 /// What was written.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -148,14 +150,7 @@ impl<'l> Layer<'l> {
     }
 
     fn clean(&self, raw: &[u8], entry: &[u8]) -> Result<Vec<u8>, ApplyError> {
-        clean(raw, self.limits.max_path).map_err(|bad| {
-            let refusal = match bad {
-                BadPath::Escapes => Refusal::Escapes,
-                BadPath::TooLong => Refusal::NameTooLong,
-                BadPath::Nul => Refusal::BadName,
-            };
-            ApplyError::refused(entry, refusal)
-        })
+        clean_name(raw, entry, self.limits)
     }
 
     /// Opens the parent directory, making what is missing of it.
@@ -208,6 +203,18 @@ impl<'l> Layer<'l> {
         self.applied.tar_bytes = tar_bytes;
         Ok(self.applied)
     }
+}
+
+/// Cleans a name that `entry` has; the root is empty.
+pub(crate) fn clean_name(raw: &[u8], entry: &[u8], limits: &Limits) -> Result<Vec<u8>, ApplyError> {
+    clean(raw, limits.max_path).map_err(|bad| {
+        let refusal = match bad {
+            BadPath::Escapes => Refusal::Escapes,
+            BadPath::TooLong => Refusal::NameTooLong,
+            BadPath::Nul => Refusal::BadName,
+        };
+        ApplyError::refused(entry, refusal)
+    })
 }
 
 /// A shared descriptor of a directory in the cache.

@@ -13,7 +13,7 @@ use super::{ApplyError, Layer, Refusal};
 use crate::path::split;
 
 /// What a name with `.wh.` in it asks for.
-pub(super) enum Mark {
+pub(crate) enum Mark {
     /// The parent directory hides everything below it.
     Opaque,
     /// This name is deleted.
@@ -23,7 +23,7 @@ pub(super) enum Mark {
 }
 
 impl Mark {
-    pub(super) fn of(path: &[u8], raw: &[u8]) -> Result<Option<Self>, ApplyError> {
+    pub(crate) fn of(path: &[u8], raw: &[u8]) -> Result<Option<Self>, ApplyError> {
         if !path.windows(4).any(|w| w == b".wh.") {
             return Ok(None);
         }

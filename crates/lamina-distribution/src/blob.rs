@@ -13,7 +13,7 @@ use lamina_types::Reference;
 use lamina_types::oci::Descriptor;
 use ureq::http::HeaderMap;
 
-use crate::auth::Subject;
+use crate::auth::{Access, Subject};
 use crate::client::{Client, with_mirrors};
 use crate::error::{FetchError, Retry};
 use crate::exchange::Get;

@@ -90,7 +90,8 @@ impl Inner {
         Err(FetchError::Cancelled)
     }
 
-    fn with_retries<T>(
+    /// Tries `act` at one place, with its retries.
+    pub(crate) fn with_retries<T>(
         &self,
         endpoint: &Endpoint,
         act: impl Fn() -> Result<T, FetchError>,

@@ -130,6 +130,9 @@ pub struct Timeouts {
     pub document: Duration,
     /// A whole blob with all its attempts.
     pub blob: Duration,
+    /// From the end of what was sent to the answer: registries hash, and some move, a whole blob
+    /// before they say that it is there.
+    pub commit: Duration,
 }
 
 impl Default for Timeouts {
@@ -140,6 +143,7 @@ impl Default for Timeouts {
             idle: Duration::from_secs(30),
             document: Duration::from_secs(60),
             blob: Duration::from_secs(6 * 3600),
+            commit: Duration::from_secs(300),
         }
     }
 }

@@ -108,12 +108,22 @@ pub enum FetchError {
     },
     /// Credentials are missing or wrong (401).
     #[error(
-        "pull access denied for {repository}, repository does not exist or may require \
+        "{act} access denied for {repository}, repository does not exist or may require \
          authorization: unauthorized: {detail}"
     )]
     Unauthorized {
+        /// `pull` or `push`.
+        act: &'static str,
         /// The repository.
         repository: String,
+        /// What was tried, and the registry's message.
+        detail: String,
+    },
+    /// A login does not open the registry.
+    #[error("{registry} refuses the login: {detail}")]
+    LoginRefused {
+        /// The registry.
+        registry: String,
         /// What was tried, and the registry's message.
         detail: String,
     },
@@ -146,6 +156,24 @@ pub enum FetchError {
         repository: String,
         /// The blob.
         digest: Digest,
+    },
+    /// What is to be sent cannot be read.
+    #[error("cannot read what is to be sent")]
+    Source {
+        /// Why.
+        source: io::Error,
+    },
+    /// The registry does not take a blob or manifest.
+    #[error("{host} refuses {what}: status {status}{}", colon(detail))]
+    Refused {
+        /// `host:port`.
+        host: String,
+        /// What it is.
+        what: String,
+        /// The HTTP status.
+        status: u16,
+        /// The registry's code and message, if any.
+        detail: String,
     },
     /// A redirect that is not followed.
     #[error("refused a redirect from {host}: {detail}")]
@@ -241,7 +269,7 @@ pub enum FetchError {
         source: Box<FetchError>,
     },
     /// [`Client::cancel`](crate::Client::cancel) was called.
-    #[error("the download was cancelled")]
+    #[error("the transfer was cancelled")]
     Cancelled,
 }
 
@@ -270,7 +298,7 @@ impl FetchError {
             }
             Self::Timeout { .. } => ErrorKind::Timeout,
             Self::Protocol { .. } | Self::Status { .. } => ErrorKind::Internal,
-            Self::Unauthorized { .. } => ErrorKind::Unauthenticated,
+            Self::Unauthorized { .. } | Self::LoginRefused { .. } => ErrorKind::Unauthenticated,
             Self::Denied { .. } | Self::Blocked { .. } => ErrorKind::PermissionDenied,
             Self::ManifestUnknown { .. }
             | Self::RepositoryUnknown { .. }
@@ -282,6 +310,8 @@ impl FetchError {
             Self::Document { source, .. } => source.kind(),
             Self::Address { .. } | Self::Certificates { .. } => ErrorKind::InvalidArgument,
             Self::Mirrors { source, .. } => source.kind(),
+            Self::Source { source } => ErrorKind::of_io(source),
+            Self::Refused { .. } => ErrorKind::FailedPrecondition,
             Self::Cancelled => ErrorKind::Cancelled,
         }
     }

@@ -1,10 +1,14 @@
-//! One GET at an endpoint: which scheme, redirects, and the answer to a 401.
+//! One request at an endpoint: which scheme, redirects, and the answer to a 401.
+
+use std::time::Duration;
+
+use ureq::http::Method;
 
 use crate::auth::{Authorization, Renewal, Subject, lock, unauthorized};
 use crate::client::Inner;
 use crate::error::FetchError;
 use crate::hosts::Endpoint;
-use crate::http::Reply;
+use crate::http::{Payload, Reply};
 use crate::status;
 use crate::url::{Scheme, Url};
 
@@ -24,29 +28,53 @@ pub(crate) struct Get<'a> {
     pub(crate) headers: Vec<(&'static str, String)>,
 }
 
+/// Any request of a registry's.
+#[derive(Debug)]
+pub(crate) struct Ask<'a> {
+    pub(crate) subject: Subject<'a>,
+    pub(crate) method: Method,
+    pub(crate) place: Place<'a>,
+    pub(crate) headers: Vec<(&'static str, String)>,
+    pub(crate) payload: Payload<'a>,
+    /// How long an answer to the payload may take.
+    pub(crate) patience: Duration,
+}
+
+/// Where a request goes.
+#[derive(Debug)]
+pub(crate) enum Place<'a> {
+    /// Below `/v2/` of the endpoint; made of checked parts.
+    Path(String),
+    /// Where the registry said that an upload goes on, perhaps at another origin: then without
+    /// credentials.
+    Url(&'a Url),
+}
+
 impl Inner {
     /// Sends `get` and returns the answer, whatever its status except 401 and redirects.
     pub(crate) fn get(&self, get: &Get<'_>) -> Result<Reply, FetchError> {
-        let subject = get.subject;
-        let endpoint = subject.endpoint;
-        let scheme = self.scheme(endpoint)?;
-        let path = format!("v2/{}/{}", subject.repository, get.path);
-        let mut start = Url::build(scheme, &endpoint.authority, &path).map_err(|detail| {
-            FetchError::Protocol {
-                host: endpoint.authority.clone(),
-                detail,
-            }
-        })?;
-        if let Some(namespace) = &endpoint.namespace {
-            start = start.with_query("ns", namespace);
-        }
+        self.ask(&Ask {
+            subject: get.subject,
+            method: Method::GET,
+            place: Place::Path(format!("{}/{}", get.subject.repository, get.path)),
+            headers: get.headers.clone(),
+            payload: Payload::None,
+            patience: self.config.timeouts.response,
+        })
+    }
+
+    /// As [`Self::get`], for any method. Only what has no effect follows redirects that change the
+    /// method; a payload goes again to where 307 and 308 point.
+    pub(crate) fn ask(&self, ask: &Ask<'_>) -> Result<Reply, FetchError> {
+        let subject = ask.subject;
+        let start = self.start(ask)?;
         let mut renewed = false;
         for _ in 0..=RENEWALS_MAX {
             if self.pause.is_cancelled() {
                 return Err(FetchError::Cancelled);
             }
             let authorization = self.grants.current(&self.config, &self.http, subject)?;
-            let reply = self.follow(get, &start, &authorization)?;
+            let reply = self.follow(ask, &start, &authorization)?;
             if reply.status != 401 {
                 return Ok(reply);
             }
@@ -65,6 +93,45 @@ impl Inner {
         Err(unauthorized(subject, "each new token is refused"))
     }
 
+    fn start(&self, ask: &Ask<'_>) -> Result<Url, FetchError> {
+        let endpoint = ask.subject.endpoint;
+        let path = match &ask.place {
+            Place::Path(path) => path,
+            Place::Url(url) => return Ok((*url).clone()),
+        };
+        let url = self.base(endpoint)?;
+        let url = url.join(&format!("/v2/{path}"));
+        let mut url = url.map_err(|detail| FetchError::Protocol {
+            host: endpoint.authority.clone(),
+            detail,
+        })?;
+        if let Some(namespace) = &endpoint.namespace {
+            url = url.with_query("ns", namespace);
+        }
+        Ok(url)
+    }
+
+    /// Returns `/v2/` of the endpoint: the origin that its credentials are for.
+    pub(crate) fn base(&self, endpoint: &Endpoint) -> Result<Url, FetchError> {
+        let scheme = self.scheme(endpoint)?;
+        Url::build(scheme, &endpoint.authority, "v2/").map_err(|detail| FetchError::Protocol {
+            host: endpoint.authority.clone(),
+            detail,
+        })
+    }
+
+    /// Returns where a `Location` leads that came in an answer from `from`, if it may be followed.
+    pub(crate) fn located(
+        &self,
+        endpoint: &Endpoint,
+        from: &Url,
+        reply: &Reply,
+    ) -> Result<Url, FetchError> {
+        let next = joined(endpoint, from, reply)?;
+        check_redirect(endpoint, &self.base(endpoint)?, from, &next)?;
+        Ok(next)
+    }
+
     fn refused(&self, subject: Subject<'_>, reply: Reply) -> FetchError {
         let detail = status::message(&self.http, reply);
         let detail = if detail.is_empty() {
@@ -79,16 +146,20 @@ impl Inner {
     /// once a redirect has left it, it is not sent again, even back there.
     fn follow(
         &self,
-        get: &Get<'_>,
+        ask: &Ask<'_>,
         start: &Url,
         authorization: &Authorization,
     ) -> Result<Reply, FetchError> {
-        let endpoint = get.subject.endpoint;
+        let endpoint = ask.subject.endpoint;
+        let home = self.base(endpoint)?.origin;
         let mut secret = authorization.header.as_ref();
         let mut seen = vec![start.clone()];
         let mut url = start.clone();
         loop {
-            let mut headers: Vec<(&str, &str)> = get
+            if url.origin != home {
+                secret = None;
+            }
+            let mut headers: Vec<(&str, &str)> = ask
                 .headers
                 .iter()
                 .map(|(name, value)| (*name, value.as_str()))
@@ -96,30 +167,24 @@ impl Inner {
             if let Some(secret) = secret {
                 headers.push(("authorization", secret.expose()));
             }
-            let reply = self.http.get(&url, &headers)?;
-            if !matches!(reply.status, 301 | 302 | 303 | 307 | 308) {
+            let reply = self
+                .http
+                .send(&ask.method, &url, &headers, &ask.payload, ask.patience)?;
+            if !is_redirect(&ask.method, reply.status) {
                 // Its challenge is not the registry's: nothing is to be answered there.
-                if reply.status == 401 && url.origin != start.origin {
+                if reply.status == 401 && url.origin != home {
                     let detail = format!("{} asks for credentials", url.origin.authority());
                     return Err(redirect(endpoint, &detail));
                 }
                 return Ok(reply);
             }
-            let location = reply
-                .headers
-                .get("location")
-                .and_then(|value| value.to_str().ok())
-                .unwrap_or_default();
-            let next = url.join(location).map_err(|why| redirect(endpoint, &why))?;
+            let next = joined(endpoint, &url, &reply)?;
             check_redirect(endpoint, start, &url, &next)?;
             if seen.contains(&next) {
                 return Err(redirect(endpoint, "redirect loop"));
             }
             if seen.len() > REDIRECTS_MAX {
                 return Err(redirect(endpoint, "too many redirects"));
-            }
-            if next.origin != start.origin {
-                secret = None;
             }
             seen.push(next.clone());
             url = next;
@@ -179,6 +244,24 @@ impl Inner {
         let text = body.unwrap_or_default().to_ascii_lowercase();
         suspect && text.windows(5).any(|word| word == b"https")
     }
+}
+
+fn is_redirect(method: &Method, status: u16) -> bool {
+    match status {
+        307 | 308 => true,
+        // A client that followed these would have to change the method (RFC 9110, section 15.4).
+        301..=303 => matches!(*method, Method::GET | Method::HEAD),
+        _ => false,
+    }
+}
+
+fn joined(endpoint: &Endpoint, from: &Url, reply: &Reply) -> Result<Url, FetchError> {
+    let location = reply
+        .headers
+        .get("location")
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    from.join(location).map_err(|why| redirect(endpoint, &why))
 }
 
 /// Refuses redirects that no honest registry needs.

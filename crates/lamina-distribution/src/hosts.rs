@@ -73,6 +73,14 @@ impl HostRules {
         Ok(endpoints)
     }
 
+    /// Returns the registry itself: what is pushed goes to no mirror.
+    pub(crate) fn registry(&self, reference: &Reference) -> Result<Endpoint, FetchError> {
+        let mut endpoints = self.endpoints(reference)?;
+        endpoints
+            .pop()
+            .ok_or_else(|| bad_address(reference.domain()))
+    }
+
     fn origin(
         &self,
         domain: &str,

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ureq::config::Config;
-use ureq::http::{HeaderMap, Request};
+use ureq::http::{HeaderMap, Method, Request};
 use ureq::unversioned::transport::{ConnectProxyConnector, TcpConnector};
 use ureq::unversioned::transport::{ConnectionDetails, Connector, Transport};
-use ureq::{Agent, AsSendBody, Body, BodyReader, Proxy, Timeout};
+use ureq::{Agent, AsSendBody, Body, BodyReader, Proxy, SendBody, Timeout};
 
 use crate::config::{ClientConfig, Timeouts};
 use crate::dns::{DnsError, Stub};
@@ -39,6 +39,37 @@ impl Reply {
         let header = header.and_then(|value| value.to_str().ok()?.trim().parse().ok());
         // The client library takes an announced length of 0 for none.
         self.body.content_length().or(header)
+    }
+}
+
+/// What a request carries.
+pub(crate) enum Payload<'a> {
+    /// Nothing, and no length either.
+    None,
+    /// These bytes.
+    Bytes(&'a [u8]),
+    /// A stream that is opened anew for each attempt and gives exactly `length` bytes or fails.
+    Stream {
+        /// Its length in bytes.
+        length: u64,
+        /// Opens it.
+        source: &'a dyn Opens,
+    },
+}
+
+/// What a payload is read from.
+pub(crate) trait Opens {
+    /// Begins at its beginning.
+    fn open(&self) -> io::Result<Box<dyn Read + '_>>;
+}
+
+impl std::fmt::Debug for Payload<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::None => f.write_str("None"),
+            Self::Bytes(bytes) => write!(f, "Bytes({})", bytes.len()),
+            Self::Stream { length, .. } => write!(f, "Stream({length})"),
+        }
     }
 }
 
@@ -93,6 +124,53 @@ impl Http {
         let request = request.body(()).map_err(|error| malformed(url, &error))?;
         let request = self.direct_if_local(url, request);
         self.finish(url, self.agent.run(request))
+    }
+
+    /// Sends a request of any method. The answer to a payload may take `patience`: a registry
+    /// may hash or move the whole of a blob before it says anything.
+    pub(crate) fn send(
+        &self,
+        method: &Method,
+        url: &Url,
+        headers: &[(&str, &str)],
+        payload: &Payload<'_>,
+        patience: Duration,
+    ) -> Result<Reply, FetchError> {
+        let mut request = Request::builder().method(method).uri(url.to_string());
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let malformed = |error: ureq::http::Error| malformed(url, &error);
+        let result = match payload {
+            Payload::None => {
+                let request = request.body(()).map_err(malformed)?;
+                self.agent.run(self.direct_if_local(url, request))
+            }
+            Payload::Bytes(bytes) => {
+                let request = request.body(*bytes).map_err(malformed)?;
+                let request = self.patient(request, patience);
+                self.agent.run(self.direct_if_local(url, request))
+            }
+            Payload::Stream { length, source } => {
+                let mut reader = source
+                    .open()
+                    .map_err(|source| FetchError::Source { source })?;
+                let request = request.header("content-length", *length);
+                let body = SendBody::from_reader(&mut *reader);
+                let request = request.body(body).map_err(malformed)?;
+                let request = self.patient(request, patience);
+                self.agent.run(self.direct_if_local(url, request))
+            }
+        };
+        self.finish(url, result)
+    }
+
+    fn patient<S: AsSendBody>(&self, request: Request<S>, patience: Duration) -> Request<S> {
+        let configured = self.agent.configure_request(request);
+        configured
+            .timeout_recv_response(Some(patience))
+            .timeout_per_read(Some(patience))
+            .build()
     }
 
     /// Sends a POST of a form.

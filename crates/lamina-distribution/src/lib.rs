@@ -1,7 +1,9 @@
-//! Fetches images from registries (OCI distribution-spec 1.1, Docker's registry API v2).
+//! Fetches images from registries and pushes them there (OCI distribution-spec 1.1, Docker's
+//! registry API v2).
 //!
 //! A [`Client`] turns a reference into a manifest ([`Client::resolve`],
-//! [`Client::resolve_platform`]) and a descriptor into a stream of bytes ([`Client::blob`]). It
+//! [`Client::resolve_platform`]) and a descriptor into a stream of bytes ([`Client::blob`]); the
+//! other way are [`Client::push_blob`] and [`Client::push_manifest`]. It
 //! blocks; several threads share one client and its connections. Every wait is bounded.
 //!
 //! What comes from a registry is hostile until its digest says otherwise. Manifests are verified
@@ -9,7 +11,7 @@
 //! anyway, and content is hashed once.
 //!
 //! ```text
-//! client ── manifest, blob, tags      what is asked for
+//! client ── manifest, blob, push, tags what is asked for
 //!    │         exchange               redirects, 401s, http or https
 //!    │         auth ── credentials    whom to show what
 //!    │         retry                  when to ask again
@@ -31,9 +33,11 @@ mod error;
 mod exchange;
 mod hosts;
 mod http;
+mod login;
 mod manifest;
 #[cfg(test)]
 mod properties;
+mod push;
 mod retry;
 mod status;
 mod tags;
@@ -53,3 +57,4 @@ pub use dns::DnsError;
 pub use document::{Document, DocumentError, select_platform};
 pub use error::FetchError;
 pub use manifest::{ForPlatform, Resolved};
+pub use push::{BlobSource, Sent, Upload};

@@ -4,7 +4,7 @@ use lamina_types::oci::{Descriptor, Manifest};
 use lamina_types::{Algorithm, Digest, Platform, Reference};
 use sha2::{Digest as _, Sha256, Sha512};
 
-use crate::auth::Subject;
+use crate::auth::{Access, Subject};
 use crate::client::{Client, Inner};
 use crate::document::{Document, DocumentError, select_platform};
 use crate::error::FetchError;
@@ -18,7 +18,7 @@ pub(crate) const MANIFEST_MAX: u64 = 4 << 20;
 /// Indexes within indexes.
 const NESTING_MAX: u32 = 4;
 /// What we can read.
-const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
+pub(crate) const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
     application/vnd.docker.distribution.manifest.list.v2+json, \
     application/vnd.oci.image.manifest.v1+json, \
     application/vnd.docker.distribution.manifest.v2+json";
@@ -156,6 +156,7 @@ impl Inner {
                 endpoint,
                 repository: &repository,
                 name: &name,
+                access: Access::Pull,
             },
             path: format!("manifests/{}", expected.name),
             headers: vec![("accept", ACCEPT.to_owned())],

@@ -6,7 +6,8 @@
 //! - A password goes to the endpoint (basic) or to a token server on the endpoint's host, on a
 //!   domain above it, or named in the configuration; nowhere else (CVE-2026-48978).
 //! - A verified https endpoint has no http token server (CVE-2019-10214).
-//! - The token asked for is for pulling this repository, whatever scope the challenge names.
+//! - The token asked for is for what is done here with this repository, whatever scope the
+//!   challenge names.
 
 mod challenge;
 mod token;
@@ -47,8 +48,21 @@ pub(crate) struct Grants {
     by_place: Mutex<HashMap<Place, Arc<Mutex<Grant>>>>,
 }
 
-/// An endpoint's authority and a repository's path there.
-type Place = (String, String);
+/// An endpoint's authority, a repository's path there, and the scopes of the token.
+type Place = (String, String, Vec<String>);
+
+/// What is done with a repository, and so what a token must allow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access<'a> {
+    /// Nothing: only who we are is asked.
+    Login,
+    /// Reading.
+    Pull,
+    /// Writing, and reading what is there.
+    Push,
+    /// Writing what this other repository has.
+    Mount(&'a str),
+}
 
 /// Whom a request speaks to, and what for.
 #[derive(Debug, Clone, Copy)]
@@ -58,6 +72,20 @@ pub(crate) struct Subject<'a> {
     pub(crate) repository: &'a str,
     /// The repository as people know it, for messages.
     pub(crate) name: &'a str,
+    pub(crate) access: Access<'a>,
+}
+
+impl Subject<'_> {
+    /// Returns the scopes of the token for this.
+    fn scopes(&self) -> Vec<String> {
+        let of = |repository: &str, actions: &str| format!("repository:{repository}:{actions}");
+        match self.access {
+            Access::Login => Vec::new(),
+            Access::Pull => vec![of(self.repository, "pull")],
+            Access::Push => vec![of(self.repository, "pull,push")],
+            Access::Mount(from) => vec![of(self.repository, "pull,push"), of(from, "pull")],
+        }
+    }
 }
 
 /// An `Authorization` header and which generation it is of.
@@ -81,6 +109,7 @@ impl Grants {
         let key = (
             subject.endpoint.authority.clone(),
             subject.repository.to_owned(),
+            subject.scopes(),
         );
         let mut all = lock(&self.by_place);
         Arc::clone(all.entry(key).or_default())
@@ -179,7 +208,18 @@ fn bearer(subject: Subject<'_>, token: &str) -> Result<Secret, FetchError> {
 }
 
 pub(crate) fn unauthorized(subject: Subject<'_>, detail: &str) -> FetchError {
+    let act = match subject.access {
+        Access::Login => {
+            return FetchError::LoginRefused {
+                registry: subject.name.to_owned(),
+                detail: detail.to_owned(),
+            };
+        }
+        Access::Pull => "pull",
+        Access::Push | Access::Mount(_) => "push",
+    };
     FetchError::Unauthorized {
+        act,
         repository: subject.name.to_owned(),
         detail: detail.to_owned(),
     }

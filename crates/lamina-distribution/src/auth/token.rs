@@ -41,7 +41,7 @@ struct Answer {
     expires_in: Option<f64>,
 }
 
-/// Gets a token for pulling the subject's repository, without credentials if there are none.
+/// Gets a token for what is done with the subject's repository, without credentials if there are none.
 pub(super) fn fetch(
     http: &Http,
     subject: Subject<'_>,
@@ -49,13 +49,13 @@ pub(super) fn fetch(
     credential: Option<&Credential>,
 ) -> Result<Token, FetchError> {
     let realm = check_realm(subject, challenge, credential.is_some())?;
-    let scope = format!("repository:{}:pull", subject.repository);
+    let scopes = subject.scopes();
     let reply = match credential {
         Some(Credential::IdentityToken(token)) => {
-            let form = form(challenge, &scope, token);
+            let form = form(challenge, &scopes.join(" "), token);
             http.post_form(&realm, &form)?
         }
-        other => get(http, subject, challenge, &scope, realm, other)?,
+        other => get(http, subject, challenge, &scopes, realm, other)?,
     };
     read(http, subject, credential.is_some(), reply)
 }
@@ -115,7 +115,7 @@ fn get(
     http: &Http,
     subject: Subject<'_>,
     challenge: &Bearer,
-    scope: &str,
+    scopes: &[String],
     realm: Url,
     credential: Option<&Credential>,
 ) -> Result<Reply, FetchError> {
@@ -123,7 +123,9 @@ fn get(
     if let Some(service) = &challenge.service {
         url = url.with_query("service", service);
     }
-    url = url.with_query("scope", scope);
+    for scope in scopes {
+        url = url.with_query("scope", scope);
+    }
     let mut header = None;
     if let Some(Credential::Password { username, password }) = credential {
         url = url.with_query("account", username);

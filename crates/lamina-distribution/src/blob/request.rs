@@ -21,6 +21,7 @@ impl BlobStream {
                 endpoint,
                 repository: &repository,
                 name: &name,
+                access: Access::Pull,
             },
             path: format!("blobs/{}", self.descriptor.digest),
             headers,

@@ -193,3 +193,46 @@ fn credentials_that_cannot_be_read_fail_the_pull() {
     assert!(matches!(error, FetchError::Credentials(_)), "{error}");
     assert_eq!(registry.count("/token"), 0);
 }
+
+#[test]
+fn a_login_is_verified() {
+    let registry = Registry::start();
+    registry.script(|request| guard(request, BASIC, "Basic realm=\"r\""));
+    let verify = |config| {
+        Client::new(config)
+            .unwrap()
+            .verify_login(&registry.domain())
+    };
+    verify(with(password())).unwrap();
+    let error = verify(config()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unauthenticated, "{error}");
+    registry.script(|request| guard(request, "Basic other", "Basic realm=\"r\""));
+    let error = verify(with(password())).unwrap_err();
+    assert!(error.to_string().contains("refuses the login"), "{error}");
+
+    // By token: no scope is asked for.
+    let realm = format!("Bearer realm=\"{}/token\"", registry.url());
+    registry.script(move |request| {
+        if request.path.starts_with("/token") {
+            let good = request.header("authorization") == Some(BASIC);
+            return Some(match good {
+                true => Reply::ok("{\"token\":\"t\"}"),
+                false => Reply::error(401, "UNAUTHORIZED", "no"),
+            });
+        }
+        guard(request, "Bearer t", &realm)
+    });
+    verify(with(password())).unwrap();
+    assert_eq!(registry.count("scope="), 0);
+    assert!(verify(config()).is_err());
+
+    // What is no registry's name, and what is no registry.
+    for bad in ["", "a/b", "u@h:1", "http://h"] {
+        assert!(
+            Client::new(config()).unwrap().verify_login(bad).is_err(),
+            "{bad:?}"
+        );
+    }
+    registry.script(|_| Some(Reply::status(404)));
+    assert!(verify(with(password())).is_err());
+}

@@ -11,5 +11,6 @@ mod faults;
 mod helper;
 mod leaks;
 mod pull;
+mod push;
 mod real;
 mod support;

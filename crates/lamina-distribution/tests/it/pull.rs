@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Instant;
 
 use lamina_distribution::{Document, FetchError};
-use lamina_testkit::registry::sha256;
+use lamina_testkit::registry::{Registry, Reply, sha256};
 use lamina_types::ErrorKind;
 use lamina_types::oci::{Index, media};
 
@@ -128,4 +128,39 @@ fn threads_share_a_client() {
             });
         }
     });
+}
+
+#[test]
+fn tags_come_page_by_page_and_from_nowhere_else() {
+    let registry = Registry::start();
+    let tagged = reference(&registry, "team/app:v1");
+    registry.script(|request| {
+        let page = request
+            .query("last")
+            .map_or(0, |last| last.parse().unwrap());
+        let tags: Vec<String> = (page..page + 3).map(|n: u32| format!("t{n}")).collect();
+        let body = serde_json::json!({"name": "team/app", "tags": tags}).to_string();
+        let next = format!(
+            "</v2/team/app/tags/list?n=3&last={}>; rel=\"next\"",
+            page + 3
+        );
+        Some(Reply::ok(body).header("link", &next))
+    });
+    let tags = client().list_tags(&tagged, 8).unwrap();
+    assert_eq!(tags, ["t0", "t1", "t2", "t3", "t4", "t5", "t6", "t7"]);
+    assert_eq!(registry.count("/tags/list"), 3);
+
+    let other = Registry::start();
+    let elsewhere = format!("<{}/v2/team/app/tags/list>; rel=\"next\"", other.url());
+    registry.script(move |_| {
+        let body = "{\"tags\":[\"a\",\"not a tag\"]}";
+        Some(Reply::ok(body).header("link", &elsewhere))
+    });
+    assert_eq!(client().list_tags(&tagged, 8).unwrap(), ["a"]);
+    assert_eq!(other.requests(), []);
+    registry.script(|_| Some(Reply::ok("{\"tags\":null}")));
+    assert_eq!(
+        client().list_tags(&tagged, 8).unwrap(),
+        Vec::<String>::new()
+    );
 }

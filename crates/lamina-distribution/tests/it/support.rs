@@ -17,6 +17,7 @@ pub(crate) fn config() -> ClientConfig {
             idle: Duration::from_millis(400),
             document: Duration::from_secs(2),
             blob: Duration::from_secs(20),
+            commit: Duration::from_secs(1),
         },
         retry: RetryPolicy {
             attempts: 4,

@@ -23,17 +23,18 @@ pub(super) fn serve(stream: TcpStream, state: &State) {
     let mut reader = BufReader::new(reading);
     let mut stream = stream;
     // A client that goes away ends its connection, nothing else.
-    while let Ok(Some(request)) = read_request(&mut reader) {
+    while let Ok(Some(request)) = read_request(&mut reader, state) {
+        let head_only = request.method == "HEAD";
         let reply = state.answer(request);
         thread::sleep(reply.delay);
-        match send(&mut stream, &reply) {
+        match send(&mut stream, &reply, head_only) {
             Ok(true) => {}
             Ok(false) | Err(_) => return,
         }
     }
 }
 
-fn read_request(reader: &mut impl BufRead) -> io::Result<Option<Recorded>> {
+fn read_request(reader: &mut impl BufRead, state: &State) -> io::Result<Option<Recorded>> {
     let mut line = String::new();
     if reader.take(64 << 10).read_line(&mut line)? == 0 {
         return Ok(None);
@@ -63,6 +64,13 @@ fn read_request(reader: &mut impl BufRead) -> io::Result<Option<Recorded>> {
         .and_then(|text| text.parse().ok());
     if let Some(length) = length {
         let length: u64 = length;
+        if let Some(count) = state.breaks(&request) {
+            reader
+                .take(count.min(length))
+                .read_to_end(&mut request.body)?;
+            state.broken(request);
+            return Ok(None);
+        }
         reader
             .take(length.min(BODY_MAX))
             .read_to_end(&mut request.body)?;
@@ -71,12 +79,15 @@ fn read_request(reader: &mut impl BufRead) -> io::Result<Option<Recorded>> {
 }
 
 /// Sends an answer; says whether the connection stays open.
-fn send(stream: &mut TcpStream, reply: &Reply) -> io::Result<bool> {
+fn send(stream: &mut TcpStream, reply: &Reply, head_only: bool) -> io::Result<bool> {
     if let Fault::Raw(bytes) = &reply.fault {
         stream.write_all(bytes)?;
         return Ok(false);
     }
     stream.write_all(head(reply).as_bytes())?;
+    if head_only {
+        return Ok(true);
+    }
     match &reply.fault {
         Fault::None | Fault::Raw(_) => send_body(stream, reply, reply.body.len())?,
         Fault::CloseAfter(count) => {

@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::Recorded;
 use super::reply::Reply;
+use super::uploads::Uploads;
 
 /// An image held in memory: its layers as they are transferred.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +74,7 @@ pub(super) struct Content {
     /// By `repository/name`, the name a tag or a digest: media type and bytes.
     manifests: BTreeMap<String, (String, Vec<u8>)>,
     blobs: BTreeMap<String, Vec<u8>>,
+    pub(super) uploads: Uploads,
 }
 
 impl Content {
@@ -112,17 +114,24 @@ impl Content {
     }
 
     /// Answers as a registry does; ranges included.
-    pub(super) fn answer(&self, request: &Recorded) -> Reply {
+    pub(super) fn answer(&mut self, request: &Recorded) -> Reply {
         let path = request.path.split('?').next().unwrap_or_default();
         if path == "/v2/" {
             return Reply::ok("{}");
         }
         let rest = path.strip_prefix("/v2/").unwrap_or_default();
+        if let Some((repository, upload)) = rest.rsplit_once("/blobs/uploads/") {
+            return self.uploads.answer(request, repository, upload);
+        }
         if let Some((repository, name)) = rest.rsplit_once("/manifests/") {
+            if request.method == "PUT" {
+                return self.put_manifest(request, repository, name);
+            }
             return self.manifest(repository, name);
         }
-        if let Some((_, digest)) = rest.rsplit_once("/blobs/") {
-            return match self.blobs.get(digest) {
+        if let Some((repository, digest)) = rest.rsplit_once("/blobs/") {
+            let pushed = self.uploads.blob(repository, digest);
+            return match self.blobs.get(digest).or(pushed) {
                 Some(bytes) => blob(request, digest, bytes),
                 None => Reply::error(404, "BLOB_UNKNOWN", "blob unknown to registry"),
             };
@@ -140,6 +149,40 @@ impl Content {
                 .header("docker-content-digest", &sha256(bytes).to_string()),
             None => Reply::error(404, "MANIFEST_UNKNOWN", "manifest unknown"),
         }
+    }
+
+    /// Takes a manifest whose blobs are all here.
+    fn put_manifest(&mut self, request: &Recorded, repository: &str, name: &str) -> Reply {
+        let document: serde_json::Value = serde_json::from_slice(&request.body).unwrap_or_default();
+        let layers = document["layers"].as_array().into_iter().flatten();
+        for descriptor in layers.chain(document.get("config")) {
+            let digest = descriptor["digest"].as_str().unwrap_or_default();
+            let here = self.blobs.contains_key(digest);
+            if !here && self.uploads.blob(repository, digest).is_none() {
+                return Reply::error(404, "MANIFEST_BLOB_UNKNOWN", "blob unknown to registry");
+            }
+        }
+        for descriptor in document["manifests"].as_array().into_iter().flatten() {
+            let digest = descriptor["digest"].as_str().unwrap_or_default();
+            if !self
+                .manifests
+                .contains_key(&format!("{repository}/{digest}"))
+            {
+                return Reply::error(404, "MANIFEST_UNKNOWN", "manifest unknown to registry");
+            }
+        }
+        let media_type = request.header("content-type").unwrap_or_default();
+        let digest = self.add_manifest(repository, name, media_type, &request.body);
+        Reply::status(201).header("docker-content-digest", &digest.to_string())
+    }
+
+    /// Returns a manifest's media type and bytes.
+    pub(super) fn stored_manifest(
+        &self,
+        repository: &str,
+        name: &str,
+    ) -> Option<(String, Vec<u8>)> {
+        self.manifests.get(&format!("{repository}/{name}")).cloned()
     }
 
     fn tags(&self, repository: &str) -> Reply {

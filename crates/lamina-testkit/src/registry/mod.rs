@@ -7,6 +7,7 @@
 mod connection;
 mod content;
 mod reply;
+mod uploads;
 
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
@@ -43,6 +44,14 @@ impl Recorded {
         found.map(|(_, value)| value.as_str())
     }
 
+    /// Returns the parameter of the query of this name, decoded.
+    pub fn query(&self, name: &str) -> Option<String> {
+        let query = self.path.split_once('?')?.1;
+        let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+        let found = pairs.into_iter().find(|(key, _)| *key == name);
+        found.map(|(_, value)| value.replace("%3A", ":").replace("%2F", "/"))
+    }
+
     /// Returns the first byte that a `Range` header asks for.
     pub fn range_start(&self) -> Option<u64> {
         let range = self.header("range")?.strip_prefix("bytes=")?;
@@ -53,7 +62,11 @@ impl Recorded {
 /// Answers a request, or leaves it to the served content with `None`.
 pub type Script = dyn Fn(&Recorded) -> Option<Reply> + Send + Sync;
 
+/// Says after how many bytes of a request's body its connection breaks.
+type Breaks = dyn Fn(&Recorded) -> Option<u64> + Send + Sync;
+
 struct State {
+    breaks: Mutex<Option<Arc<Breaks>>>,
     content: Mutex<Content>,
     script: Mutex<Option<Arc<Script>>>,
     log: Mutex<Vec<Recorded>>,
@@ -80,6 +93,7 @@ impl Registry {
         let state = Arc::new(State {
             content: Mutex::default(),
             script: Mutex::new(None),
+            breaks: Mutex::new(None),
             log: Mutex::default(),
             closed: AtomicBool::new(false),
         });
@@ -129,6 +143,31 @@ impl Registry {
         *lock(&self.state.script) = Some(Arc::new(script));
     }
 
+    /// Lets `breaks` say, by a request's head, after how many bytes of its body the connection is
+    /// closed without an answer. What has arrived by then counts, in an upload.
+    pub fn break_bodies(&self, breaks: impl Fn(&Recorded) -> Option<u64> + Send + Sync + 'static) {
+        *lock(&self.state.breaks) = Some(Arc::new(breaks));
+    }
+
+    /// Returns the media type and bytes of a manifest, by tag or digest.
+    pub fn manifest(&self, repository: &str, name: &str) -> Option<(String, Vec<u8>)> {
+        lock(&self.state.content).stored_manifest(repository, name)
+    }
+
+    /// Returns a blob that was pushed into a repository.
+    pub fn pushed_blob(&self, repository: &str, digest: &Digest) -> Option<Vec<u8>> {
+        let content = lock(&self.state.content);
+        content
+            .uploads
+            .blob(repository, &digest.to_string())
+            .cloned()
+    }
+
+    /// Returns how many uploads were begun and left.
+    pub fn pending_uploads(&self) -> usize {
+        lock(&self.state.content).uploads.pending()
+    }
+
     /// Returns every request so far.
     pub fn requests(&self) -> Vec<Recorded> {
         lock(&self.state.log).clone()
@@ -169,6 +208,22 @@ impl fmt::Debug for Registry {
 }
 
 impl State {
+    fn breaks(&self, request: &Recorded) -> Option<u64> {
+        let breaks = lock(&self.breaks).clone()?;
+        let mut request = request.clone();
+        let log = lock(&self.log);
+        let same = |other: &&Recorded| other.method == request.method && other.path == request.path;
+        request.nth = log.iter().filter(same).count();
+        drop(log);
+        breaks(&request)
+    }
+
+    /// Records a request whose connection breaks.
+    fn broken(&self, request: Recorded) {
+        lock(&self.content).uploads.broken(&request);
+        lock(&self.log).push(request);
+    }
+
     /// Records a request and finds its answer.
     fn answer(&self, mut request: Recorded) -> Reply {
         {

@@ -1,4 +1,4 @@
-//! The image store people see: pull, load, import, tag, remove, the minimal image.
+//! The image store people see: pull, push, load, import, tag, remove, the minimal image.
 //!
 //! [`Images`] is the door; everything else here is what its methods take, return or fail with.
 //!
@@ -36,6 +36,7 @@ mod minimal;
 mod progress;
 mod publish;
 mod pull;
+mod push;
 mod remove;
 mod tag;
 
@@ -54,5 +55,6 @@ pub use load::{LoadError, LoadSource, Loaded};
 pub use minimal::{CreateMinimalError, HostPaths};
 pub use progress::{Phase, Progress, Silent};
 pub use pull::{PullError, Pulled};
+pub use push::{PackError, Packing, PackingError, PushError, PushOptions, Pushed};
 pub use remove::{RemoveError, Removed, UsedBy};
 pub use tag::TagError;

@@ -21,6 +21,26 @@ pub enum Phase {
         /// Bytes in all; zero where that is not known.
         total: u64,
     },
+    /// It will be pushed, or looked for in the registry.
+    Preparing,
+    /// It is being compressed anew, to be pushed.
+    Compressing {
+        /// Bytes of the tar that are compressed.
+        done: u64,
+    },
+    /// It is being sent.
+    Pushing {
+        /// Bytes that are sent.
+        done: u64,
+        /// Bytes in all.
+        total: u64,
+    },
+    /// The registry has it from another of its repositories.
+    Mounted,
+    /// The registry had it already.
+    Present,
+    /// It is sent.
+    Pushed,
     /// It was here already: nothing is done.
     Exists,
     /// It is done.

@@ -11,8 +11,8 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command};
 use crate::app::App;
 use crate::args::{
     CleanupArgs, CreateArgs, CreateMinimalArgs, DiffArgs, ImagesArgs, ImportArgs, InfoArgs,
-    InspectArgs, KillArgs, LoadArgs, LogsArgs, MarkdownHelpArgs, PsArgs, PullArgs, RmArgs, RmiArgs,
-    RunArgs, StartArgs, StopArgs, TagArgs, VersionArgs, WaitArgs,
+    InspectArgs, KillArgs, LoadArgs, LogsArgs, MarkdownHelpArgs, PsArgs, PullArgs, PushArgs,
+    RmArgs, RmiArgs, RunArgs, StartArgs, StopArgs, TagArgs, VersionArgs, WaitArgs,
 };
 use crate::commands::{self, InspectContainer, InspectImage};
 use crate::environment::Environment;
@@ -135,6 +135,7 @@ const PULL: Entry = entry::<PullArgs>(
     "NAME[:TAG|@DIGEST]",
     "Download an image from a registry",
 );
+const PUSH: Entry = entry::<PushArgs>("push", "NAME[:TAG]", "Upload an image to a registry");
 const IMAGES: Entry = entry::<ImagesArgs>("images", "[REPOSITORY[:TAG]]", "List images");
 const LOAD: Entry = entry::<LoadArgs>(
     "load",
@@ -192,7 +193,7 @@ pub(crate) const GROUPS: [Group; 4] = [
     },
     Group {
         title: "Images",
-        entries: &[PULL, IMAGES, LOAD, IMPORT, TAG, RMI],
+        entries: &[PULL, PUSH, IMAGES, LOAD, IMPORT, TAG, RMI],
     },
     Group {
         title: "System",
@@ -227,6 +228,7 @@ pub(crate) const MANAGEMENT: [Group; 3] = [
         title: "image",
         entries: &[
             PULL,
+            PUSH,
             IMAGES.named("ls").also(&["list"]),
             LOAD,
             IMPORT,

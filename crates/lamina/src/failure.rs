@@ -138,6 +138,7 @@ from_errors!(
     lamina_image::ImportError,
     lamina_image::LoadError,
     lamina_image::PullError,
+    lamina_image::PushError,
     lamina_image::RemoveError,
     lamina_image::StoreFault,
     lamina_image::TagError,

@@ -1,6 +1,6 @@
 //! What to type next, by what failed and what it was about.
 
-use lamina_types::ErrorKind;
+use lamina_types::{ErrorKind, Reference};
 
 use crate::failure::Failure;
 
@@ -11,10 +11,20 @@ pub(crate) enum About<'a> {
     Image,
     /// A registry's image.
     Registry(&'a str),
+    /// An image on its way to a registry.
+    Push(&'a str),
     /// A container, by what was typed.
     Container(&'a str),
     /// The store and the machine.
     Store,
+}
+
+/// Returns the registry of an image as the argument of a login; Docker Hub needs none.
+fn registry_of(image: &str) -> String {
+    match image.parse::<Reference>() {
+        Ok(name) if name.domain() != "docker.io" => format!(" {}", name.domain()),
+        _ => String::new(),
+    }
 }
 
 /// Adds the hints that the table has for a failure.
@@ -31,10 +41,16 @@ pub(crate) fn with_hints(failure: Failure, about: About<'_>) -> Failure {
             failure.hint("lamina ps -a shows the containers that use it; lamina rm removes them")
         }
         (About::Registry(image), Kind::Unauthenticated) => {
-            let host = image.split_once('/').map_or("docker.io", |(host, _)| host);
-            failure.hint(format!(
-                "docker login {host} or podman login {host} writes credentials that lamina reads"
-            ))
+            failure.hint(format!("lamina login{}", registry_of(image)))
+        }
+        (About::Push(image), Kind::Unauthenticated | Kind::PermissionDenied) => {
+            failure.hint(format!("lamina login{}", registry_of(image)))
+        }
+        (About::Push(image), Kind::Unavailable | Kind::Timeout) => failure.hint(format!(
+            "lamina push {image} sends only what has not arrived; --tls-verify=false allows http"
+        )),
+        (About::Push(_), Kind::NotFound) => {
+            failure.hint("lamina images shows what is here; lamina tag IMAGE NAME gives it a name")
         }
         (About::Registry(image), Kind::Unavailable | Kind::Timeout) => failure.hint(format!(
             "lamina pull {image} continues where it stopped; --tls-verify=false allows http"

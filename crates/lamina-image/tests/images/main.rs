@@ -11,4 +11,5 @@ mod import;
 mod minimal;
 mod names;
 mod pull;
+mod push;
 mod support;

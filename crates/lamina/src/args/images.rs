@@ -34,6 +34,31 @@ pub(crate) struct PullArgs {
     pub(crate) image: String,
 }
 
+/// `lamina push`.
+#[derive(Debug, Args)]
+pub(crate) struct PushArgs {
+    /// Push all tags of the repository that are here
+    #[arg(short, long)]
+    pub(crate) all_tags: bool,
+    /// Push only the image for this platform
+    #[arg(long, value_name = "OS/ARCH")]
+    pub(crate) platform: Option<String>,
+    /// Pack the layers anew: gzip, gzip:LEVEL, zstd or zstd:LEVEL
+    #[arg(long, value_name = "FORMAT[:LEVEL]")]
+    pub(crate) compression: Option<String>,
+    /// Suppress verbose output
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// How progress is shown
+    #[arg(long, value_name = "FORMAT", default_value = "auto")]
+    pub(crate) progress: ProgressArg,
+    #[command(flatten)]
+    pub(crate) registry: RegistryArgs,
+    /// The image: NAME or NAME:TAG
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: String,
+}
+
 /// `lamina load`.
 #[derive(Debug, Args)]
 pub(crate) struct LoadArgs {

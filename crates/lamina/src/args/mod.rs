@@ -16,7 +16,7 @@ pub(crate) use containers::{
     CleanupArgs, DiffArgs, KillArgs, LogsArgs, RmArgs, StartArgs, StopArgs, WaitArgs,
 };
 pub(crate) use images::{
-    CreateMinimalArgs, ImportArgs, LoadArgs, PullArgs, RegistryArgs, RmiArgs, TagArgs,
+    CreateMinimalArgs, ImportArgs, LoadArgs, PullArgs, PushArgs, RegistryArgs, RmiArgs, TagArgs,
 };
 pub(crate) use lists::{ImagesArgs, InspectArgs, PsArgs};
 pub(crate) use system::{InfoArgs, MarkdownHelpArgs, VersionArgs};

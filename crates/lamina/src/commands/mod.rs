@@ -11,6 +11,7 @@ mod logs;
 mod monitor;
 mod ps;
 mod pull;
+mod push;
 mod run;
 mod version;
 

@@ -1,4 +1,4 @@
-//! The progress of pulls and loads: a bar per layer on a terminal, lines otherwise, or JSON.
+//! The progress of pulls, pushes and loads: a bar per layer on a terminal, lines otherwise, or JSON.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -108,15 +108,20 @@ impl Bars {
         let (word, done, total) = describe(phase);
         if bar.message() != word {
             bar.set_message(word);
-            let amounts = total > 0 && !matches!(phase, Phase::Complete | Phase::Exists);
+            let amounts = total > 0 && !is_over(phase);
             bar.set_style(if amounts { bar_style() } else { plain_style() });
         }
         bar.set_length(total);
         bar.set_position(done);
-        if matches!(phase, Phase::Complete | Phase::Exists) {
+        if is_over(phase) {
             bar.abandon_with_message(word);
         }
     }
+}
+
+fn is_over(phase: Phase) -> bool {
+    use Phase::{Complete, Exists, Mounted, Present, Pushed};
+    matches!(phase, Complete | Exists | Mounted | Present | Pushed)
 }
 
 /// Docker's words.
@@ -125,6 +130,12 @@ fn describe(phase: Phase) -> (&'static str, u64, u64) {
         Phase::Waiting => ("Waiting", 0, 0),
         Phase::Downloading { done, total } => ("Downloading", done, total),
         Phase::Extracting { done, total } => ("Extracting", done, total),
+        Phase::Preparing => ("Preparing", 0, 0),
+        Phase::Compressing { done } => ("Compressing", done, 0),
+        Phase::Pushing { done, total } => ("Pushing", done, total),
+        Phase::Mounted => ("Mounted", 0, 0),
+        Phase::Present => ("Layer already exists", 0, 0),
+        Phase::Pushed => ("Pushed", 0, 0),
         Phase::Exists => ("Already exists", 0, 0),
         Phase::Complete => ("Pull complete", 0, 0),
     }

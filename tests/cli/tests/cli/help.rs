@@ -36,6 +36,7 @@ fn help_lists_the_commands_in_groups() {
 
     Images:
       pull        Download an image from a registry
+      push        Upload an image to a registry
       images      List images
       load        Load an image from a tar archive, an OCI directory or STDIN
       import      Import the contents from a tarball to create a filesystem image

@@ -108,9 +108,9 @@ impl<C> LayerTree<C> {
         let target = target.ok_or_else(|| refused(Refusal::MissingTarget))?;
         let (_, name) = split(path);
         let directory = matches!(self.node(target).kind, LayerKind::Directory(_));
-        let replaced = self.lookup(parent, name);
-        // What only had names inside of what the link replaces is gone before it can be linked.
-        let gone = replaced.is_some_and(|id| !self.has_name_outside(target, id));
+        // What the link replaces goes first, with everything in it.
+        let gone =
+            self.lookup(parent, name).is_some() && !self.has_other_name(target, parent, name);
         if directory || gone || self.is_whiteout(target) {
             return Err(refused(Refusal::BadTarget));
         }
@@ -150,21 +150,21 @@ impl<C> LayerTree<C> {
         Ok(())
     }
 
-    /// Returns whether a node has a name that is not inside `directory`; where that is none,
-    /// nothing is inside.
-    fn has_name_outside(&self, id: NodeId, directory: NodeId) -> bool {
-        if !matches!(self.node(directory).kind, LayerKind::Directory(_)) {
-            return true;
-        }
+    /// Returns whether a node has a name that does not go when `name` in `parent` does.
+    fn has_other_name(&self, id: NodeId, parent: NodeId, name: &[u8]) -> bool {
         let mut todo = vec![self.root()];
         while let Some(at) = todo.pop() {
-            if let LayerKind::Directory(names) = &self.node(at).kind
-                && at != directory
-            {
-                if names.values().any(|below| *below == id) {
+            let LayerKind::Directory(names) = &self.node(at).kind else {
+                continue;
+            };
+            for (other, below) in names {
+                if at == parent && **other == *name {
+                    continue;
+                }
+                if *below == id {
                     return true;
                 }
-                todo.extend(names.values());
+                todo.push(*below);
             }
         }
         false

@@ -6,7 +6,7 @@ use crate::tree::{Metadata, Node};
 pub(crate) const BLOCK: u64 = 4096;
 /// The same, as a length in memory.
 pub(crate) const BLOCK_LENGTH: usize = 4096;
-const BLOCK_BITS: u8 = 12;
+pub(crate) const BLOCK_BITS: u8 = 12;
 /// Inode numbers count these.
 pub(crate) const SLOT: u64 = 32;
 /// Where the superblock is.
@@ -23,7 +23,7 @@ pub const MAX_TARGET: usize = 4095;
 /// Where the checksum is in the superblock.
 pub(crate) const CHECKSUM: usize = SUPERBLOCK + 4;
 
-const MAGIC: u32 = 0xe0f5_e1e2;
+pub(crate) const MAGIC: u32 = 0xe0f5_e1e2;
 /// The superblock has a checksum; inodes have modification times.
 const COMPAT: u32 = 0x1 | 0x2;
 const INCOMPAT_CHUNKED: u32 = 0x4;

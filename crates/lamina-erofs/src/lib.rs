@@ -1,8 +1,8 @@
 //! A pure EROFS image writer: metadata images with inline small files, and external ones in an
 //! overlay's data layer.
 //!
-//! [`Tree`] is a file system as a value; [`write`] makes an image of it. Nothing here opens a
-//! file. The same tree gives the same bytes, whatever order it was built in.
+//! [`Tree`] is a file system as a value; [`write`] makes an image of it, and [`Image`] looks single
+//! names up in one. Nothing here opens a file. The same tree gives the same bytes, whatever order it was built in.
 //!
 //! ```text
 //! 0      1024         1152                                       meta end       (blocks of 4 KiB)
@@ -30,11 +30,13 @@ mod directory;
 mod error;
 mod format;
 mod layout;
+mod read;
 mod tree;
 mod write;
 mod xattr;
 
 pub use error::WriteError;
 pub use format::{MAX_NAME, MAX_TARGET};
+pub use read::{Content, Found, Image, ReadAt, ReadError};
 pub use tree::{Directory, InodeId, Metadata, Node, Time, Tree};
 pub use write::{Written, write};

@@ -19,13 +19,19 @@ const PREFIXES: [(u8, &[u8]); 5] = [
     (4, b"trusted."),
     (6, b"security."),
 ];
-const HEADER: usize = 12;
+pub(crate) const HEADER: usize = 12;
 const ENTRY: usize = 4;
 /// What overlayfs reads of a file whose content is in a data-only layer.
-const METACOPY: &[u8] = b"trusted.overlay.metacopy";
-const REDIRECT: &[u8] = b"trusted.overlay.redirect";
+pub(crate) const METACOPY: &[u8] = b"trusted.overlay.metacopy";
+pub(crate) const REDIRECT: &[u8] = b"trusted.overlay.redirect";
 /// The places of shared attributes that one inode can have.
 const MAX_SHARED: usize = 255;
+
+/// Returns the prefix that a number stands for.
+pub(crate) fn prefix(index: u8) -> Option<&'static [u8]> {
+    let found = PREFIXES.iter().find(|(known, _)| *known == index);
+    found.map(|(_, prefix)| *prefix)
+}
 
 /// A name with its value.
 type Pair<'t> = (&'t [u8], &'t [u8]);

@@ -28,10 +28,10 @@ mod split;
 mod tar;
 mod tree;
 
-pub use apply::{Applied, ApplyError, Refusal, apply};
+pub use apply::{Applied, ApplyError, Refusal, apply, apply_keeping};
 pub use diff::{Change, ChangeKind, DiffError, Lower, diff};
 pub use limits::Limits;
-pub use path::Shown;
+pub use path::{Shown, clean_path};
 pub use split::{
     Bodies, Content, Contents, INLINE_LIMIT, IndexError, IndexRecord, ObjectId, ObjectIndex,
     ObjectRef, RebuildError, Split, SplitEntry, SplitError, SplitReader, StoredParts, rebuild,

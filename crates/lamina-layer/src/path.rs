@@ -44,6 +44,12 @@ pub(crate) fn clean(raw: &[u8], max: usize) -> Result<Vec<u8>, BadPath> {
     Ok(out)
 }
 
+/// Returns an entry's name as the relative path below the root of its layer, empty for the root:
+/// cleaned as [`apply`](crate::apply()) does; `None` where that would refuse it.
+pub fn clean_path(raw: &[u8]) -> Option<Vec<u8>> {
+    clean(raw, raw.len()).ok()
+}
+
 /// Splits a clean path into its parent (empty for the root) and its last component.
 pub(crate) fn split(path: &[u8]) -> (&[u8], &[u8]) {
     match path.iter().rposition(|&b| b == b'/') {

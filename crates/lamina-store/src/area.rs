@@ -13,6 +13,8 @@ pub enum Area {
     Partial,
     /// Unpacked layers by diff id.
     Layers,
+    /// Contents of files, by what is in them.
+    Pool,
     /// What is generated once per image, by image key.
     Images,
     /// Names of images.
@@ -37,12 +39,13 @@ pub enum Area {
 
 impl Area {
     /// Every area, parents before children.
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Oci,
         Self::BlobsSha256,
         Self::BlobsSha512,
         Self::Partial,
         Self::Layers,
+        Self::Pool,
         Self::Images,
         Self::Refs,
         Self::Snap,
@@ -63,6 +66,7 @@ impl Area {
             Self::BlobsSha512 => "oci/blobs/sha512",
             Self::Partial => "partial",
             Self::Layers => "layers",
+            Self::Pool => "pool",
             Self::Images => "images",
             Self::Refs => "refs",
             Self::Snap => "snap",

@@ -22,6 +22,7 @@ use lamina_fs::{LockError, PathError};
 use lamina_types::{DiffId, Digest, ErrorKind};
 
 use crate::area::Area;
+use crate::pool::ObjectKey;
 use crate::refs::RefError;
 use crate::store::Store;
 use mark::{Marker, Marks};
@@ -49,6 +50,10 @@ pub struct Collected {
     pub layers: BTreeMap<DiffId, Option<u64>>,
     /// Partial downloads and their lengths.
     pub partials: BTreeMap<String, u64>,
+    /// How many contents went from the pool.
+    pub objects: usize,
+    /// Their lengths together.
+    pub object_bytes: u64,
     /// How many generated files of images went.
     pub generated: usize,
     /// Writable layers that were never finished and have no operation.
@@ -62,7 +67,7 @@ impl Collected {
     pub fn bytes(&self) -> u64 {
         let layers = self.layers.values().flatten();
         let others = self.blobs.values().chain(self.partials.values());
-        layers.chain(others).sum()
+        layers.chain(others).sum::<u64>() + self.object_bytes
     }
 }
 
@@ -99,6 +104,7 @@ enum Candidate {
     Generated(OsString),
     Snapshot(String),
     Partial(OsString, Option<Digest>),
+    Object(ObjectKey),
 }
 
 impl Candidate {
@@ -111,6 +117,7 @@ impl Candidate {
                 .and_then(|name| name.split('.').next())
                 .is_some_and(|key| marks.keys.contains(key)),
             Self::Snapshot(name) => marks.snapshots.contains(name),
+            Self::Object(key) => marks.has_object(key),
             Self::Partial(_, digest) => digest
                 .as_ref()
                 .is_some_and(|digest| marks.leased.contains(digest)),
@@ -157,6 +164,10 @@ impl Store {
             let diff_id = diff_id_of(entry.name.to_str()?)?;
             Some(Candidate::Layer(diff_id, entry.name))
         }));
+        self.pool().for_each(|_, _, key| {
+            all.push(Candidate::Object(key));
+            Ok(())
+        })?;
         let generated = self.dir(Area::Images)?.entries()?.into_iter();
         all.extend(generated.map(|entry| Candidate::Generated(entry.name)));
         let snapshots = self.pins().snapshots()?.into_iter();
@@ -194,11 +205,18 @@ impl Store {
             }
             Candidate::Layer(diff_id, name) => {
                 let size = match self.layers().get(diff_id) {
-                    Ok(layer) => layer.map(|layer| layer.info.size),
+                    // The contents of a pooled layer are counted as objects.
+                    Ok(layer) => layer.map(|l| if l.info.pooled { 0 } else { l.info.size }),
                     Err(_) => None,
                 };
                 if self.trash(self.dir(Area::Layers)?, name)?.is_some() {
                     collected.layers.insert(diff_id.clone(), size);
+                }
+            }
+            Candidate::Object(key) => {
+                if let Some(size) = self.pool().trash(key)? {
+                    collected.objects += 1;
+                    collected.object_bytes += size;
                 }
             }
             Candidate::Generated(name) => {

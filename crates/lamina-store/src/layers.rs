@@ -1,24 +1,43 @@
-//! Unpacked layers: `layers/<diff id hex>/{plain/,layer.json}`.
+//! Layers: `layers/<diff id hex>/`.
+//!
+//! ```text
+//! split.zst   the exact tar without the files' contents (lamina-layer's split stream)
+//! idx         the contents it refers to, sorted (lamina-layer's object index)
+//! plain/      the tree, in overlayfs's own forms; a pooled layer has none
+//! replaced/   what later entries of the tar replaced in the tree, where there was any
+//! layer.json  what is known of the layer
+//! ```
+//! A layer's contents are in its tree or, of a *pooled* layer, objects of the pool. Layers of
+//! older stores have neither `split.zst` nor `idx` until they are converted.
 //!
 //! A layer is unpacked into a draft below the operation's entry in `ops/`, and appears under its
 //! diff id by one rename. Drafts of a killed process are thrown away by the next open. When
 //! several processes unpack the same layer the first to publish wins, and the others use its.
 
-use std::ffi::OsStr;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+mod contents;
+mod draft;
+mod parts;
+mod stored;
+
 use std::path::{Path, PathBuf};
 
-use lamina_fs::{Dir, Durability, Lock, LockError, PathError};
+use lamina_fs::{Lock, LockError, PathError};
+use lamina_layer::{IndexError, RebuildError};
 use lamina_types::{DiffId, ErrorKind};
-use serde::{Deserialize, Serialize};
+
+pub use contents::LayerContents;
+pub use draft::LayerDraft;
+use stored::Stored;
 
 use crate::area::Area;
 use crate::lock::{self, Waiting};
-use crate::ops::{Draft, Line, OpError, Operation};
+use crate::ops::{Line, OpError, Operation};
 use crate::store::Store;
-use crate::sync::{self, Unsynced};
 
 const PLAIN: &str = "plain";
+const REPLACED: &str = "replaced";
+const SPLIT: &str = "split.zst";
+const INDEX: &str = "idx";
 const INFO: &str = "layer.json";
 /// Implied directories are bounded by the unpacker; this bounds their sum.
 const INFO_LIMIT: u64 = 64 << 20;
@@ -31,7 +50,7 @@ pub struct Layers<'s>(pub(crate) &'s Store);
 /// A layer that is here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layer {
-    /// Its tree, in overlayfs's own forms.
+    /// Its tree, in overlayfs's own forms; a pooled layer has none there.
     pub dir: PathBuf,
     /// What is known of it.
     pub info: LayerInfo,
@@ -50,9 +69,11 @@ pub struct LayerInfo {
     /// Whether it hides everything below it (an opaque mark on its root, which overlayfs ignores):
     /// whoever stacks it leaves the layers below out.
     pub opaque_root: bool,
+    /// Whether its contents are objects of the pool; it has no tree then.
+    pub pooled: bool,
 }
 
-/// Why a layer could not be read or published.
+/// Why a layer could not be read, published or made a tar again.
 #[derive(Debug, thiserror::Error)]
 pub enum LayerError {
     /// A file or folder could not be made or read.
@@ -80,6 +101,33 @@ pub enum LayerError {
         /// Its version.
         found: u32,
     },
+    /// `idx` is not what it should be.
+    #[error("read {}", path.display())]
+    Index {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: IndexError,
+    },
+    /// The layer was made by an older build and has not been converted.
+    #[error("layer {0} has no split stream")]
+    NoSplit(DiffId),
+    /// Its tar could not be made again.
+    #[error("rebuild the tar of layer {diff_id}")]
+    Rebuild {
+        /// The layer.
+        diff_id: DiffId,
+        /// Why.
+        source: RebuildError,
+    },
+    /// Its tar was made again and is another.
+    #[error("the tar made again of layer {expected} has digest {found}")]
+    WrongTar {
+        /// The layer.
+        expected: DiffId,
+        /// What came out.
+        found: DiffId,
+    },
 }
 
 impl LayerError {
@@ -89,8 +137,11 @@ impl LayerError {
             Self::Path(error) => error.kind(),
             Self::Lock(error) => error.kind(),
             Self::Lease(error) => error.kind(),
-            Self::Info { .. } => ErrorKind::DataLoss,
+            Self::Info { .. } | Self::WrongTar { .. } => ErrorKind::DataLoss,
             Self::Version { .. } => ErrorKind::Unsupported,
+            Self::Index { source, .. } => source.kind(),
+            Self::NoSplit(_) => ErrorKind::FailedPrecondition,
+            Self::Rebuild { source, .. } => source.kind(),
         }
     }
 }
@@ -151,15 +202,15 @@ impl Layers<'_> {
         })
     }
 
-    /// Makes an empty tree to unpack into. It belongs to the operation and vanishes with it.
+    /// Makes an empty layer with an empty tree to unpack into. It belongs to the operation and
+    /// vanishes with it.
     pub fn draft(&self, op: &Operation) -> Result<LayerDraft, LayerError> {
-        let draft = op.draft()?;
-        let tree = draft.dir().mkdir(PLAIN, 0o755)?;
-        Ok(LayerDraft {
-            store: self.0.clone(),
-            draft,
-            tree,
-        })
+        LayerDraft::new(self.0, op, true)
+    }
+
+    /// Makes an empty layer whose contents are objects of the pool: it has no tree.
+    pub fn draft_pooled(&self, op: &Operation) -> Result<LayerDraft, LayerError> {
+        LayerDraft::new(self.0, op, false)
     }
 
     /// Moves a layer whose content has proved wrong out of the way, so that it is unpacked again.
@@ -181,102 +232,5 @@ pub struct LayerLock {
 impl Drop for LayerLock {
     fn drop(&mut self) {
         lock::retire(&self.store, &self.name);
-    }
-}
-
-/// A layer being unpacked.
-#[derive(Debug)]
-pub struct LayerDraft {
-    store: Store,
-    draft: Draft,
-    tree: Dir,
-}
-
-impl LayerDraft {
-    /// Returns the tree to unpack into, empty at first.
-    pub fn tree(&self) -> &Dir {
-        &self.tree
-    }
-
-    /// Publishes the layer under its diff id, which the caller has verified.
-    ///
-    /// Leases it for `op`. Visible to everybody on return, on the disk after the next
-    /// [`Store::sync`] (which setting a ref does); a power cut before that makes it absent.
-    /// Returns the layer that is there: this one or, if another process was faster, that one.
-    pub fn publish(
-        self,
-        op: &Operation,
-        diff_id: &DiffId,
-        info: &LayerInfo,
-    ) -> Result<Layer, LayerError> {
-        let stored = Stored::new(info);
-        let bytes = serde_json::to_vec(&stored).map_err(|source| LayerError::Info {
-            path: self.draft.dir().path().join(INFO),
-            source,
-        })?;
-        self.draft
-            .dir()
-            .create_exclusive(INFO, &bytes, 0o600, Durability::Volatile)?;
-        op.lease(&[Line::Layer(diff_id.clone())])?;
-        let hex = diff_id.0.hex();
-        {
-            let _lock = self.store.lock_shared()?;
-            let layers = self.store.dir(Area::Layers)?;
-            sync::mark(&self.store, &Unsynced::layer(hex))?;
-            // Where somebody else was first, its marker, or ours, covers its layer until the next
-            // sync.
-            self.draft.publish(layers, hex)?;
-        }
-        Ok(Layer {
-            dir: self.store.layers().tree(diff_id),
-            info: info.clone(),
-        })
-    }
-}
-
-/// `layer.json` as it is written. A path is text where it is UTF-8, else a list of bytes.
-#[derive(Debug, Serialize, Deserialize)]
-struct Stored {
-    version: u32,
-    size: u64,
-    entries: u64,
-    implied: Vec<StoredPath>,
-    #[serde(default)]
-    opaque_root: bool,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(untagged)]
-enum StoredPath {
-    Text(String),
-    Bytes(Vec<u8>),
-}
-
-impl Stored {
-    fn new(info: &LayerInfo) -> Self {
-        let path = |path: &PathBuf| match path.to_str() {
-            Some(text) => StoredPath::Text(text.to_owned()),
-            None => StoredPath::Bytes(OsStr::as_bytes(path.as_os_str()).to_vec()),
-        };
-        Self {
-            version: VERSION,
-            size: info.size,
-            entries: info.entries,
-            implied: info.implied.iter().map(path).collect(),
-            opaque_root: info.opaque_root,
-        }
-    }
-
-    fn into_info(self) -> LayerInfo {
-        let path = |path| match path {
-            StoredPath::Text(text) => PathBuf::from(text),
-            StoredPath::Bytes(bytes) => PathBuf::from(std::ffi::OsString::from_vec(bytes)),
-        };
-        LayerInfo {
-            size: self.size,
-            entries: self.entries,
-            implied: self.implied.into_iter().map(path).collect(),
-            opaque_root: self.opaque_root,
-        }
     }
 }

@@ -10,7 +10,8 @@
 //!   oci/oci-layout, index.json a valid OCI image layout; index.json is derived from refs/
 //!   oci/blobs/<alg>/<hex>      manifests, configurations, compressed layers; immutable
 //!   partial/<alg>-<hex>        downloads that are not complete; kept over crashes, resumed
-//!   layers/<diff id hex>/      one unpacked layer: plain/ the tree, layer.json what is known of it
+//!   layers/<diff id hex>/      one layer: its exact tar without contents, their index, its tree
+//!   pool/xx/<20 characters>    contents of files, each once; see `pool.rs`
 //!   images/<key>.top/          the generated top lower of an image; made by lamina-snapshot
 //!   refs/<sha256 of name>.json one file per name: the truth about which images exist
 //!   snap/<id>/info.json        a writable layer; its Pin names the image it stands on
@@ -54,6 +55,7 @@ mod lock;
 mod meta;
 mod ops;
 mod pins;
+mod pool;
 mod refs;
 mod store;
 mod sync;
@@ -64,12 +66,13 @@ pub use blobs::{BlobError, Blobs, Fetch, Partial};
 pub use boot::BootId;
 pub use collect::{CollectError, CollectOptions, Collected, Damaged};
 pub use key::image_key;
-pub use layers::{Layer, LayerDraft, LayerError, LayerInfo, LayerLock, Layers};
+pub use layers::{Layer, LayerContents, LayerDraft, LayerError, LayerInfo, LayerLock, Layers};
 pub use lock::{Holder, Waiting};
 pub use ops::{
     Draft, Line, OpError, Operation, Ops, Recovery, SnapshotId, SnapshotIdError, UndoError,
 };
 pub use pins::{Pin, PinError, Pins};
+pub use pool::{ObjectKey, Pool, PoolError, PoolWriter};
 pub use refs::{Ref, RefError, Refs};
 pub use store::{OpenError, Store};
 pub use sync::SyncError;

@@ -6,7 +6,11 @@ use serde::{Deserialize, Serialize};
 pub(crate) const VERSION: u32 = 1;
 
 /// Features that this build understands and that a build without them must not touch.
-const INCOMPAT: [&str; 0] = [];
+const INCOMPAT: [&str; 1] = [POOL];
+
+/// Layers whose contents are in the pool: a build that does not know them finds no tree, and would
+/// keep what it cannot read. A store has the feature from its first such layer on.
+pub(crate) const POOL: &str = "pool";
 
 /// The contents of `meta.json`.
 ///
@@ -28,7 +32,7 @@ impl Meta {
         Self {
             version: VERSION,
             compat: Vec::new(),
-            incompat: INCOMPAT.map(str::to_owned).to_vec(),
+            incompat: Vec::new(),
         }
     }
 

@@ -38,7 +38,7 @@ use crate::trash::random_name;
 /// What the name of an operation's folder of drafts ends with.
 const DRAFTS: &str = ".d";
 /// More lines than any operation writes.
-const LIMIT: u64 = 16 << 20;
+const LIMIT: u64 = 64 << 20;
 
 /// The operations of a store.
 #[derive(Debug, Clone, Copy)]
@@ -56,6 +56,7 @@ pub struct Operation {
     file: File,
     drafts: AtomicU64,
     drafted: AtomicBool,
+    objects: AtomicU64,
     finished: bool,
 }
 
@@ -141,6 +142,7 @@ impl Ops<'_> {
             file,
             drafts: AtomicU64::new(0),
             drafted: AtomicBool::new(false),
+            objects: AtomicU64::new(0),
             finished: false,
         })
     }
@@ -200,6 +202,11 @@ impl Operation {
         let _lock = self.store.lock_shared()?;
         (&self.file).write_all(&text).at("write", path())?;
         Ok(())
+    }
+
+    /// Counts contents that are leased; returns how many there were before.
+    pub(crate) fn count_objects(&self, more: u64) -> u64 {
+        self.objects.fetch_add(more, Ordering::Relaxed)
     }
 
     /// Ends the operation: everything it made is published.

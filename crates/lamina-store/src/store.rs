@@ -13,6 +13,7 @@ use crate::layers::Layers;
 use crate::meta::{self, Meta};
 use crate::ops::{Ops, Recovery};
 use crate::pins::Pins;
+use crate::pool::Pool;
 use crate::refs::{self, Refs};
 use crate::sync::{self, SyncError};
 
@@ -162,6 +163,25 @@ impl Store {
         }
     }
 
+    /// Writes a feature into `meta.json` before the first thing that needs it; durable on return.
+    pub(crate) fn require(&self, feature: &str) -> Result<(), PathError> {
+        let root = &self.0.root;
+        let parse = |bytes: &[u8]| -> Result<Meta, PathError> {
+            serde_json::from_slice(bytes).map_err(|error| PathError {
+                act: "read",
+                path: root.path().join(META),
+                source: error.into(),
+            })
+        };
+        let mut meta = parse(&root.read(META, META_LIMIT)?)?;
+        if !meta.incompat.iter().any(|known| known == feature) {
+            meta.incompat.push(feature.to_owned());
+            let bytes = serde_json::to_vec_pretty(&meta).unwrap_or_default();
+            root.replace(META, &bytes, 0o600, Durability::Durable)?;
+        }
+        Ok(())
+    }
+
     /// Returns the root folder.
     pub fn root(&self) -> &Dir {
         &self.0.root
@@ -173,7 +193,13 @@ impl Store {
         if let Some(dir) = cell.get() {
             return Ok(dir);
         }
-        let dir = self.0.root.open_at(area.path())?;
+        let dir = match self.0.root.open_at(area.path()) {
+            // A store of a build that had no pool.
+            Err(error) if error.is_not_found() && area == Area::Pool => {
+                self.0.root.ensure_dir(area.path(), 0o700)?
+            }
+            other => other?,
+        };
         // Another thread may have been faster; either descriptor will do.
         Ok(cell.get_or_init(|| dir))
     }
@@ -202,6 +228,11 @@ impl Store {
     /// Returns the unpacked layers.
     pub fn layers(&self) -> Layers<'_> {
         Layers(self)
+    }
+
+    /// Returns the contents of files that are not in the trees of layers.
+    pub fn pool(&self) -> Pool<'_> {
+        Pool(self)
     }
 
     /// Returns the names of images.

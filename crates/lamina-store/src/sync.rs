@@ -4,24 +4,29 @@
 //! ```text
 //! publish   unsynced/<boot>.<hex> made, layers/<hex> renamed into place   (shared store lock)
 //!           unsynced/<boot>.<alg>-<hex> and blobs/<alg>/<hex> likewise
+//!           unsynced/<boot>.pool-<batch> and objects of the pool, which name their batch
 //! sync      markers of this boot listed (exclusive store lock), syncfs, markers unlinked, fsync
 //! ref       refs/<…>.json written, only now
 //! ```
 //! After a power cut the markers that are left belong to another boot: what they name may be files
-//! without content, nothing acknowledged relies on it, and the first open drops it. The marker
+//! without content, nothing acknowledged relies on it, and the first open drops it (objects of the pool: if their bytes
+//! do not hash to what they should). The marker
 //! and the rename are in this order in the journal of every journalling filesystem, so nothing is
 //! ever on the disk without its marker unless it was synced.
 //!
 //! The exclusive lock is held for the listing alone: it makes sure that every marker seen belongs
 //! to a rename that came before our `syncfs`.
 
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 
-use lamina_fs::{Durability, LockError, PathError};
+use data_encoding::HEXLOWER;
+use lamina_fs::{Dir, Durability, LockError, PathError};
 use lamina_types::{Algorithm, Digest, ErrorKind};
 
 use crate::area::Area;
 use crate::blobs::area;
+use crate::pool::{self, PoolError};
 use crate::store::Store;
 
 /// Why what was published could not be made durable.
@@ -33,6 +38,9 @@ pub enum SyncError {
     /// The store lock could not be taken.
     #[error(transparent)]
     Lock(#[from] LockError),
+    /// Objects of the pool could not be looked at.
+    #[error(transparent)]
+    Pool(Box<PoolError>),
 }
 
 impl SyncError {
@@ -41,6 +49,7 @@ impl SyncError {
         match self {
             Self::Path(error) => error.kind(),
             Self::Lock(error) => error.kind(),
+            Self::Pool(error) => error.kind(),
         }
     }
 }
@@ -70,13 +79,27 @@ impl Unsynced {
         }
     }
 
+    /// Objects of the pool that were linked together.
+    pub(crate) fn batch(hex: &str) -> Self {
+        Self {
+            area: Area::Pool,
+            hex: hex.to_owned(),
+        }
+    }
+
     fn marker(&self, boot: &str) -> String {
         let prefix = match self.area {
             Area::BlobsSha256 => format!("{}-", Algorithm::Sha256.name()),
             Area::BlobsSha512 => format!("{}-", Algorithm::Sha512.name()),
+            Area::Pool => "pool-".to_owned(),
             _ => String::new(),
         };
         format!("{boot}.{prefix}{}", self.hex)
+    }
+
+    fn batch_bytes(&self) -> Option<[u8; 8]> {
+        let bytes = HEXLOWER.decode(self.hex.as_bytes()).ok()?;
+        bytes.try_into().ok()
     }
 
     /// Reads a marker's name; returns the boot that it is of, too.
@@ -84,6 +107,7 @@ impl Unsynced {
         let (boot, rest) = marker.to_str()?.split_once('.')?;
         let (area, hex) = match rest.split_once('-') {
             None => (Area::Layers, rest),
+            Some(("pool", hex)) => (Area::Pool, hex),
             Some((name, hex)) if name == Algorithm::Sha256.name() => (Area::BlobsSha256, hex),
             Some((name, hex)) if name == Algorithm::Sha512.name() => (Area::BlobsSha512, hex),
             Some(_) => return None,
@@ -109,10 +133,7 @@ impl Store {
         };
         self.root().syncfs()?;
         for marker in &markers {
-            match unsynced.unlink(marker) {
-                Err(error) if !error.is_not_found() => return Err(error.into()),
-                _ => {}
-            }
+            unmark(unsynced, marker)?;
         }
         // A marker that came back after a power cut would drop a layer that was acknowledged.
         Ok(unsynced.sync()?)
@@ -144,7 +165,17 @@ pub(crate) fn drop_unsynced_of_other_boots(store: &Store) -> Result<(), SyncErro
         return Ok(());
     }
     let _lock = store.lock_exclusive()?;
-    for (marker, suspect) in suspects()? {
+    let suspects = suspects()?;
+    let batches = suspects.iter().filter(|(_, one)| one.area == Area::Pool);
+    let batches: HashSet<_> = batches.filter_map(|(_, one)| one.batch_bytes()).collect();
+    if !batches.is_empty() {
+        pool::drop_suspects(store, &batches)?;
+    }
+    for (marker, suspect) in suspects {
+        if suspect.area == Area::Pool {
+            unmark(unsynced, &marker)?;
+            continue;
+        }
         let dir = store.dir(suspect.area)?;
         // Published again and synced in this boot? Then its marker of this boot, or none, would
         // stand for it; but publishing needs an open store, and every open comes through here.
@@ -154,12 +185,16 @@ pub(crate) fn drop_unsynced_of_other_boots(store: &Store) -> Result<(), SyncErro
             dir.sync()?;
             drop(trashed);
         }
-        match unsynced.unlink(&marker) {
-            Err(error) if !error.is_not_found() => return Err(error.into()),
-            _ => {}
-        }
+        unmark(unsynced, &marker)?;
     }
     Ok(unsynced.sync()?)
+}
+
+fn unmark(unsynced: &Dir, marker: &OsStr) -> Result<(), PathError> {
+    match unsynced.unlink(marker) {
+        Err(error) if !error.is_not_found() => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Makes the marker of what is about to be published; the caller holds the store lock, shared,
@@ -183,7 +218,11 @@ mod tests {
     fn markers_are_read_as_they_are_written() {
         let hex = "ab".repeat(32);
         let digest = Digest::from_sha256([0xab; 32]);
-        for what in [Unsynced::layer(&hex), Unsynced::blob(&digest)] {
+        for what in [
+            Unsynced::layer(&hex),
+            Unsynced::blob(&digest),
+            Unsynced::batch("0123456789abcdef"),
+        ] {
             let marker = what.marker("boot-id");
             assert_eq!(Unsynced::parse(marker.as_ref()), Some(("boot-id", what)));
         }

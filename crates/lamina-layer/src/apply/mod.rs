@@ -45,6 +45,9 @@ pub struct Applied {
     /// The layer hides everything below it (`.wh..wh..opq` at its root). Overlayfs ignores the mark
     /// on the root of a layer, so whoever stacks must leave the lower layers out.
     pub opaque_root: bool,
+    /// What each file takes on the disk, in units of 512 bytes: those whose contents a split stream
+    /// refers to, in the order of the tar. Only [`apply_keeping`] asks.
+    pub blocks: Vec<u64>,
 }
 
 /// Writes the tree that `tar` describes into `target`, an empty directory that nobody else uses.
@@ -57,8 +60,29 @@ pub fn apply(
     target: BorrowedFd<'_>,
     limits: &Limits,
 ) -> Result<Applied, ApplyError> {
-    let mut reader = TarReader::new(tar, limits.clone());
+    run(tar, Layer::new(target, limits)?, limits)
+}
+
+/// As [`apply`], for a tree that the tar will be made of again: what a later entry of the tar
+/// replaces goes to the empty directory `replaced` instead of being removed.
+pub fn apply_keeping(
+    tar: impl Read,
+    target: BorrowedFd<'_>,
+    replaced: BorrowedFd<'_>,
+    limits: &Limits,
+) -> Result<Applied, ApplyError> {
+    let replaced = replaced.try_clone_to_owned();
+    let replaced = replaced.map_err(|e| ApplyError::target(&e))?;
     let mut layer = Layer::new(target, limits)?;
+    layer.replaced = Some(Replaced {
+        to: replaced,
+        count: 0,
+    });
+    run(tar, layer, limits)
+}
+
+fn run(tar: impl Read, mut layer: Layer<'_>, limits: &Limits) -> Result<Applied, ApplyError> {
+    let mut reader = TarReader::new(tar, limits.clone());
     while let Some(entry) = reader.next_entry()? {
         layer.entry(&mut reader, &entry)?;
     }
@@ -78,7 +102,20 @@ struct Layer<'l> {
     times_bytes: u64,
     implied: BTreeSet<Vec<u8>>,
     root_time: Option<Time>,
+    replaced: Option<Replaced>,
     applied: Applied,
+}
+
+/// Returns whether the entry of this name is about a deletion, and whatever content it has no file's.
+pub(crate) fn is_mark(raw: &[u8]) -> bool {
+    let path = clean(raw, raw.len());
+    path.is_ok_and(|path| !matches!(whiteout::Mark::of(&path, raw), Ok(None)))
+}
+
+/// Where what is replaced goes, by number.
+struct Replaced {
+    to: OwnedFd,
+    count: u64,
 }
 
 impl<'l> Layer<'l> {
@@ -97,6 +134,7 @@ impl<'l> Layer<'l> {
             times_bytes: 0,
             implied: BTreeSet::new(),
             root_time: None,
+            replaced: None,
             applied: Applied::default(),
         })
     }

@@ -14,6 +14,7 @@ use super::attributes::{link_fd, named_meta, open_directory, reopen, set_fd_time
 use super::{ApplyError, Layer, Refusal, whiteout};
 use crate::TarError;
 use crate::path::split;
+use crate::split::INLINE_LIMIT;
 use crate::tar::{Entry, Kind, SparsePart, TarReader};
 
 impl Layer<'_> {
@@ -91,6 +92,7 @@ impl Layer<'_> {
             .into());
         }
         self.count(entry.stored)?;
+        let referred = sparse.is_some() || entry.stored > INLINE_LIMIT;
         let meta = &entry.meta;
         let flags =
             OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -103,6 +105,11 @@ impl Layer<'_> {
             Some((size, parts)) => write_parts(&fd, path, reader, size, parts)?,
         }
         let at = |act| move |error| ApplyError::at(path, act, error);
+        if referred && self.replaced.is_some() {
+            let stat = rustix::fs::fstat(&fd).map_err(at("stat"))?;
+            let blocks = u64::try_from(stat.st_blocks).unwrap_or(0);
+            self.applied.blocks.push(blocks);
+        }
         let (user, group) = (Uid::from_raw(meta.uid), Gid::from_raw(meta.gid));
         rustix::fs::fchown(&fd, Some(user), Some(group)).map_err(at("set the owner of"))?;
         if meta.mode & (self.umask | 0o7000) != 0 {
@@ -223,6 +230,16 @@ impl Layer<'_> {
         };
         self.times.retain(|known, _| !below(known));
         self.implied.retain(|known| !below(known));
+        if let Some(replaced) = &mut self.replaced {
+            let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)
+                .map_err(|e| ApplyError::at(path, "replace", e))?;
+            if !whiteout::is_whiteout(&stat) {
+                replaced.count += 1;
+                let number = replaced.count.to_string();
+                return rustix::fs::renameat(parent, name, &replaced.to, number)
+                    .map_err(|e| ApplyError::at(path, "replace", e));
+            }
+        }
         match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
             Err(Errno::ISDIR) => {}
             other => return other.map_err(|e| ApplyError::at(path, "replace", e)),

@@ -6,6 +6,7 @@ use super::error::tar_error;
 use super::records::{Next, RecordReader};
 use super::{MAX_INLINE, ObjectRef, SplitError};
 use crate::Limits;
+use crate::apply::is_mark;
 use crate::tar::{Entry, Kind, TarReader};
 
 /// An entry and where its content is.
@@ -20,8 +21,8 @@ pub struct SplitEntry {
 /// Where the content of an entry is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
-    /// Here: all of a regular file's bytes, at most 64 KiB. Empty for an empty file and for
-    /// everything that is no file.
+    /// Here: all of a regular file's bytes, at most 64 KiB. Empty for an empty file, for
+    /// everything that is no file, and for whiteouts, whatever stands behind them.
     Inline(Vec<u8>),
     /// In an object. Always so for a file with holes, whatever it stores; the object is then the
     /// whole file with its holes.
@@ -68,6 +69,11 @@ impl<R: Read> SplitReader<R> {
         Ok(Some(SplitEntry { entry, content }))
     }
 
+    /// Passes over a piece of content that was not looked at; false if there is none.
+    pub(super) fn skip_on(&mut self) -> Result<bool, SplitError> {
+        Ok(!self.tar.chunk().map_err(tar_error)?.is_empty())
+    }
+
     /// Passes over a piece of what follows the archive; false at the end.
     pub(super) fn read_on(&mut self) -> Result<bool, SplitError> {
         self.tar.read_on().map_err(tar_error)
@@ -84,6 +90,9 @@ impl<R: Read> SplitReader<R> {
     }
 
     fn content(&mut self, entry: &Entry) -> Result<Content, SplitError> {
+        if is_mark(&entry.path) {
+            return Ok(Content::Inline(Vec::new()));
+        }
         let file = matches!(entry.kind, Kind::File | Kind::Sparse { .. });
         let next = self.tar.at_source().map(|records| records.next());
         if let (true, Some(Next::Object(object))) = (file, next) {

@@ -15,7 +15,8 @@
 //! ```
 //! A reference stands exactly where the content of a regular entry begins and covers all of it.
 //! Content of at most [`INLINE_LIMIT`] bytes is not referred to; the content of a file with holes
-//! always is, even where it is empty, because the file behind it is not what the tar stores.
+//! always is, even where it is empty, because the file behind it is not what the tar stores; that of
+//! whiteouts never is, because nobody unpacks it.
 //!
 //! Which objects a layer refers to, for the collector and the ledger, is in its [`ObjectIndex`].
 

@@ -35,6 +35,9 @@ pub fn rebuild(
     while let Some(next) = reader.next_only()? {
         // Of this entry only what stands before content that is elsewhere.
         total += pass(reader.recorded(), &mut out)?;
+        while reader.skip_on()? {
+            total += pass(reader.recorded(), &mut out)?;
+        }
         if let Content::Object(object) = next.content {
             let entry = next.entry;
             let failed = |source| RebuildError::Content {

@@ -7,6 +7,7 @@ use sha2::{Digest as _, Sha256};
 use super::rebuild::id_of;
 use super::records::RecordWriter;
 use super::{INLINE_LIMIT, IndexRecord, ObjectId, ObjectIndex, ObjectRef, SplitError};
+use crate::apply::is_mark;
 use crate::tar::{Entry, Kind, TarReader};
 use crate::{Limits, TarError};
 
@@ -48,8 +49,20 @@ pub struct Split {
     pub bytes: u64,
     /// The length of the tar.
     pub tar_bytes: u64,
-    /// The objects that are referred to.
-    pub index: ObjectIndex,
+    /// The contents that are referred to, in the order of the tar, as often as they are.
+    pub objects: Vec<IndexRecord>,
+}
+
+impl Split {
+    /// Returns the index of the layer; `blocks` is what each content takes on the disk, in the
+    /// same order as [`Split::objects`], where that is known better.
+    pub fn index(&self, blocks: &[u64]) -> ObjectIndex {
+        let mut records = self.objects.clone();
+        for (record, blocks) in records.iter_mut().zip(blocks) {
+            record.blocks = *blocks;
+        }
+        ObjectIndex::new(records)
+    }
 }
 
 /// Reads `tar` to its end, writes its split stream to `out` and gives the larger contents to
@@ -67,21 +80,27 @@ pub fn split(
     reader.record();
     let mut records = RecordWriter::new(out).map_err(SplitError::Write)?;
     let mut result = Split::default();
-    let mut objects = Vec::new();
     while let Some(entry) = reader.next_entry()? {
         result.entries += 1;
         result.bytes = result.bytes.saturating_add(entry.stored);
-        let size = file_size(&entry);
+        let size = entry.file_size();
         check("content bytes", result.bytes, limits.max_bytes)?;
         check("bytes of one file", size, limits.max_file_size)?;
         let sparse = matches!(entry.kind, Kind::Sparse { .. });
         if entry.stored <= INLINE_LIMIT && !sparse {
             continue;
         }
+        if is_mark(&entry.path) {
+            // Nobody unpacks it: it stays in the stream, however long it is.
+            while !reader.chunk()?.is_empty() {
+                flush(&mut reader, &mut records)?;
+            }
+            continue;
+        }
         flush(&mut reader, &mut records)?;
         let (object, blocks) = body(&mut reader, &entry, bodies)?;
         records.reference(&object).map_err(SplitError::Write)?;
-        objects.push(IndexRecord {
+        result.objects.push(IndexRecord {
             id: object.id,
             size,
             blocks: blocks.unwrap_or(entry.stored.div_ceil(4096) * 8),
@@ -94,16 +113,7 @@ pub fn split(
         }
     }
     result.tar_bytes = records.finish().map_err(SplitError::Write)?;
-    result.index = ObjectIndex::new(objects);
     Ok(result)
-}
-
-/// The length of an entry's file, holes included.
-fn file_size(entry: &Entry) -> u64 {
-    match entry.kind {
-        Kind::Sparse { size, .. } => size,
-        _ => entry.stored,
-    }
 }
 
 fn check(what: &'static str, value: u64, limit: u64) -> Result<(), TarError> {

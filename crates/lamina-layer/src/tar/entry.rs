@@ -81,3 +81,13 @@ pub struct Entry {
     /// How many bytes of content follow in the archive.
     pub stored: u64,
 }
+
+impl Entry {
+    /// Returns the length of the file that the entry makes, holes included; 0 for what is none.
+    pub fn file_size(&self) -> u64 {
+        match self.kind {
+            Kind::Sparse { size, .. } => size,
+            _ => self.stored,
+        }
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io;
+use std::rc::Rc;
 
 use lamina_types::oci::{Descriptor, ImageConfig};
 use lamina_types::{DiffId, Digest};
@@ -10,8 +11,10 @@ use serde::Deserialize;
 use super::CollectError;
 use crate::blobs::BlobError;
 use crate::key::image_key;
+use crate::layers::LayerError;
 use crate::ops::Line;
 use crate::pins::Pin;
+use crate::pool::ObjectKey;
 use crate::store::Store;
 
 /// No manifest, index or configuration is larger.
@@ -36,8 +39,21 @@ pub(super) struct Marks {
     pub(super) keys: HashSet<String>,
     /// Snapshots that are finished, or being made by a live operation.
     pub(super) snapshots: HashSet<String>,
+    /// Contents that are leased, or all of them.
+    pub(super) objects: HashSet<ObjectKey>,
+    pub(super) whole_pool: bool,
+    /// Contents of the layers that are marked, each list sorted.
+    indexes: Vec<Rc<Vec<ObjectKey>>>,
     /// Blobs leased one by one: also their partial downloads are in use.
     pub(super) leased: HashSet<Digest>,
+}
+
+impl Marks {
+    pub(super) fn has_object(&self, key: &ObjectKey) -> bool {
+        self.whole_pool
+            || self.objects.contains(key)
+            || (self.indexes.iter()).any(|index| index.binary_search(key).is_ok())
+    }
 }
 
 /// A document, as far as it leads on.
@@ -58,6 +74,7 @@ enum Document {
 pub(super) struct Marker<'s> {
     store: &'s Store,
     documents: HashMap<Digest, Document>,
+    indexes: HashMap<DiffId, Rc<Vec<ObjectKey>>>,
     damaged: Vec<Damaged>,
 }
 
@@ -66,6 +83,7 @@ impl<'s> Marker<'s> {
         Self {
             store,
             documents: HashMap::new(),
+            indexes: HashMap::new(),
             damaged: Vec::new(),
         }
     }
@@ -94,6 +112,8 @@ impl<'s> Marker<'s> {
                 }
                 Line::Layer(diff_id) => drop(marks.layers.insert(diff_id.clone())),
                 Line::Image(digest) => self.document(digest, false, 0, &mut marks)?,
+                Line::Objects(keys) => marks.objects.extend(keys),
+                Line::Pool => marks.whole_pool = true,
                 Line::Snapshot(id) => drop(marks.snapshots.insert(id.as_str().to_owned())),
                 _ => {}
             }
@@ -108,7 +128,48 @@ impl<'s> Marker<'s> {
             self.document(&entry.target.digest, true, 0, &mut marks)?;
             self.document(&entry.manifest.digest, true, 0, &mut marks)?;
         }
+        for diff_id in &marks.layers {
+            marks.indexes.extend(self.index(diff_id)?);
+        }
         Ok(marks)
+    }
+
+    /// Returns which objects of the pool a layer refers to, if it is pooled and here. A layer that
+    /// is not here yet has leased them one by one.
+    fn index(&mut self, diff_id: &DiffId) -> Result<Option<Rc<Vec<ObjectKey>>>, CollectError> {
+        if let Some(index) = self.indexes.get(diff_id) {
+            return Ok(Some(Rc::clone(index)));
+        }
+        let layers = self.store.layers();
+        let index = match layers.get(diff_id) {
+            Ok(Some(layer)) if layer.info.pooled => match layers.index(diff_id) {
+                Ok(Some(index)) => Ok(index),
+                _ => layers.index_of_split(diff_id),
+            },
+            Ok(_) => return Ok(None),
+            Err(error) => Err(error),
+        };
+        match index {
+            Ok(index) => {
+                let keys = index.records().iter().map(|one| ObjectKey::from(&one.id));
+                let keys = Rc::new(keys.collect());
+                self.indexes.insert(diff_id.clone(), Rc::clone(&keys));
+                Ok(Some(keys))
+            }
+            Err(LayerError::Path(error))
+                if error.source.kind() != io::ErrorKind::InvalidData
+                    && error.source.kind() != io::ErrorKind::FileTooLarge =>
+            {
+                Err(error.into())
+            }
+            Err(error) => {
+                self.damaged.push(Damaged {
+                    digest: diff_id.0.clone(),
+                    reason: error.to_string(),
+                });
+                Ok(None)
+            }
+        }
     }
 
     fn pin(&mut self, pin: Pin, marks: &mut Marks) -> Result<(), CollectError> {

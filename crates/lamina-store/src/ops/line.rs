@@ -7,9 +7,11 @@ use std::str::FromStr;
 use lamina_types::{ContainerId, ContainerName, DiffId, Digest};
 use serde::{Deserialize, Serialize};
 
+use crate::pool::ObjectKey;
+
 /// One thing that an operation relies on, or that has to be undone if it dies.
 ///
-/// The first three keep objects from being collected. The others name what the operation is about
+/// The first five keep objects from being collected. The others name what the operation is about
 /// to make; undoing an operation removes it. Whoever writes a line writes it *before* the thing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -21,6 +23,10 @@ pub enum Line {
     Layer(DiffId),
     /// A manifest or index and everything it leads to that is here.
     Image(Digest),
+    /// Contents in the pool.
+    Objects(Vec<ObjectKey>),
+    /// Every content in the pool: an operation that needs too many to name them.
+    Pool,
     /// A writable layer, `snap/<id>`.
     Snapshot(SnapshotId),
     /// A container's folder, `containers/<id>`.

@@ -68,7 +68,7 @@ fn outlives_a_run(line: &Line) -> bool {
     match line {
         Line::Name { .. } | Line::Container(_) | Line::Volume(_) | Line::Snapshot(_) => true,
         Line::Process { .. } | Line::Cgroup(_) | Line::RunDir(_) | Line::Published => false,
-        Line::Blob(_) | Line::Layer(_) | Line::Image(_) => false,
+        Line::Blob(_) | Line::Layer(_) | Line::Image(_) | Line::Objects(_) | Line::Pool => false,
     }
 }
 
@@ -80,7 +80,12 @@ fn rank(line: &Line) -> u8 {
         Line::Name { .. } => 3,
         Line::Container(_) | Line::Volume(_) => 4,
         Line::Snapshot(_) => 5,
-        Line::Blob(_) | Line::Layer(_) | Line::Image(_) | Line::Published => 6,
+        Line::Blob(_)
+        | Line::Layer(_)
+        | Line::Image(_)
+        | Line::Objects(_)
+        | Line::Pool
+        | Line::Published => 6,
     }
 }
 
@@ -112,7 +117,12 @@ fn undo_line(store: &Store, line: &Line) -> Result<(), UndoError> {
             store.trash(store.dir(Area::Snap)?, id.as_str())?;
         }
         // Objects are complete and verified: they stay until they are collected.
-        Line::Blob(_) | Line::Layer(_) | Line::Image(_) | Line::Published => {}
+        Line::Blob(_)
+        | Line::Layer(_)
+        | Line::Image(_)
+        | Line::Objects(_)
+        | Line::Pool
+        | Line::Published => {}
     }
     Ok(())
 }

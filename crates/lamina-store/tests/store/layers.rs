@@ -15,6 +15,7 @@ fn info() -> LayerInfo {
         entries: 2,
         implied: vec![PathBuf::from("tmp"), bytes_path(b"caf\xe9")],
         opaque_root: true,
+        pooled: false,
     }
 }
 

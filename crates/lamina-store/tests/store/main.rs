@@ -8,6 +8,7 @@ mod collect;
 mod layers;
 mod layout;
 mod ops;
+mod pool;
 mod power;
 mod refs;
 mod stress;

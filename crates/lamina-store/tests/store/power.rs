@@ -3,10 +3,12 @@
 //! `xfs_io -x -c shutdown` stops a filesystem at once, without writing what is in memory; the next
 //! mount replays the journal, as after a power cut.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use lamina_store::{Area, CollectOptions, Fetch, LayerInfo, Operation, Store};
+use lamina_layer::ObjectId;
+use lamina_store::{Area, CollectOptions, Fetch, LayerInfo, Operation, PoolWriter, Store};
 use lamina_types::{DiffId, Digest};
 
 use crate::{Host, Sample, digest_of, names, skip, write_file};
@@ -99,6 +101,26 @@ fn download(store: &Store, op: &Operation, content: &[u8]) -> Digest {
     digest
 }
 
+fn object(n: u8) -> Vec<u8> {
+    vec![n; 5000 + usize::from(n)]
+}
+
+/// Puts ninety objects into the pool.
+fn pool(store: &Store, op: &Operation, first: u8) -> Vec<ObjectId> {
+    let mut writer = PoolWriter::new(store, op);
+    let ids = (first..first + 90).map(|n| writer.put(object(n)).unwrap());
+    let ids = ids.collect();
+    writer.finish().unwrap();
+    ids
+}
+
+fn content(store: &Store, id: &ObjectId) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut file = store.pool().open(id).unwrap()?;
+    file.read_to_end(&mut bytes).unwrap();
+    Some(bytes)
+}
+
 fn survives(kind: &str) {
     let host = Host::new();
     let mut disk = match Disk::new(&host, kind) {
@@ -113,6 +135,7 @@ fn survives(kind: &str) {
     let op = store.ops().begin("pull", &[]).unwrap();
     let sample = Sample::put(&store, &op, "debian", "one");
     let blob = download(&store, &op, &vec![1; 1 << 20]);
+    let pooled = pool(&store, &op, 0);
     store.refs().set(&sample.entry).unwrap();
     // Acknowledged. What comes now is not: a layer that was published but not synced.
     let lost = DiffId(digest_of(b"lost"));
@@ -120,6 +143,7 @@ fn survives(kind: &str) {
     write_file(draft.tree().path().join("file"), vec![1; 1 << 20]);
     draft.publish(&op, &lost, &LayerInfo::default()).unwrap();
     let lost_blob = download(&store, &op, &vec![2; 1 << 20]);
+    pool(&store, &op, 90);
     op.finish().unwrap();
     drop(store);
     disk.cut_power();
@@ -148,6 +172,19 @@ fn survives(kind: &str) {
         !store.blobs().contains(&lost_blob).unwrap(),
         "{kind}: an unsynced blob is believed"
     );
+    // Objects that were acknowledged are whole; of the others what is there is whole too.
+    for id in pooled {
+        let bytes = content(&store, &id).expect("an acknowledged object is lost");
+        assert_eq!(ObjectId::of(&bytes), id, "{kind}: an object is damaged");
+    }
+    for n in 0..90 {
+        let id = ObjectId::of(&object(n + 90));
+        let bytes = content(&store, &id);
+        assert!(
+            bytes.is_none_or(|bytes| ObjectId::of(&bytes) == id),
+            "{kind}: an unsynced object is believed"
+        );
+    }
     assert!(names(&store, Area::Unsynced).is_empty());
     store.refs().remove(&sample.entry.name).unwrap();
     drop(store);

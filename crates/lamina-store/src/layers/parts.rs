@@ -1,0 +1,149 @@
+//! The parts of a layer beside its tree: read, made a tar again, added to a layer of an older
+//! store.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+
+use lamina_fs::{Dir, Durability};
+use lamina_layer::{Content, IndexRecord, Limits, ObjectIndex, SplitError, SplitReader, rebuild};
+use lamina_types::DiffId;
+use rustix::fs::OFlags;
+
+use super::{INDEX, LayerContents, LayerError, Layers, SPLIT};
+use crate::area::Area;
+use crate::blobs::Hasher;
+
+/// Twenty million contents.
+const INDEX_LIMIT: u64 = 1 << 30;
+
+impl Layers<'_> {
+    /// Opens the layer's split stream; `None` for a layer that is not here or that an older build
+    /// made.
+    pub fn split(&self, diff_id: &DiffId) -> Result<Option<File>, LayerError> {
+        let name = Path::new(diff_id.0.hex()).join(SPLIT);
+        match self.0.dir(Area::Layers)?.open_file(name, OFlags::RDONLY) {
+            Err(error) if error.is_not_found() => Ok(None),
+            other => Ok(Some(other?)),
+        }
+    }
+
+    /// Returns which contents the layer refers to; `None` as for [`Layers::split`].
+    pub fn index(&self, diff_id: &DiffId) -> Result<Option<ObjectIndex>, LayerError> {
+        let name = Path::new(diff_id.0.hex()).join(INDEX);
+        let dir = self.0.dir(Area::Layers)?;
+        let bytes = match dir.read(&name, INDEX_LIMIT) {
+            Err(error) if error.is_not_found() => return Ok(None),
+            other => other?,
+        };
+        match ObjectIndex::decode(&bytes) {
+            Ok(index) => Ok(Some(index)),
+            Err(source) => Err(LayerError::Index {
+                path: dir.path().join(name),
+                source,
+            }),
+        }
+    }
+
+    /// Returns what [`Layers::index`] does by reading the split stream: where the index is lost.
+    /// What each content takes on the disk is a guess then.
+    pub fn index_of_split(&self, diff_id: &DiffId) -> Result<ObjectIndex, LayerError> {
+        let failed = |source: SplitError| LayerError::Rebuild {
+            diff_id: diff_id.clone(),
+            source: source.into(),
+        };
+        let split = self.split(diff_id)?;
+        let split = split.ok_or_else(|| LayerError::NoSplit(diff_id.clone()))?;
+        let mut reader = SplitReader::new(split, Limits::default()).map_err(failed)?;
+        let mut records = Vec::new();
+        while let Some(next) = reader.next_entry().map_err(failed)? {
+            if let Content::Object(object) = next.content {
+                let size = next.entry.file_size();
+                records.push(IndexRecord {
+                    id: object.id,
+                    size,
+                    blocks: object.stored.div_ceil(4096) * 8,
+                });
+            }
+        }
+        Ok(ObjectIndex::new(records))
+    }
+
+    /// Returns where the layer's contents are, for making its tar again.
+    pub fn contents(&self, diff_id: &DiffId) -> Result<LayerContents, LayerError> {
+        LayerContents::open(self.0, diff_id)
+    }
+
+    /// Writes the layer's tar to `out` and returns its length. Streaming; every content and, at
+    /// the end, the whole is compared with what it was, so an error leaves rubbish in `out`.
+    ///
+    /// The caller holds the layer: by a lease, or because something it has leased leads to it.
+    pub fn rebuild(&self, diff_id: &DiffId, out: impl Write) -> Result<u64, LayerError> {
+        let split = self.split(diff_id)?;
+        let split = split.ok_or_else(|| LayerError::NoSplit(diff_id.clone()))?;
+        let mut contents = self.contents(diff_id)?;
+        let mut out = Hashing {
+            out,
+            hash: Hasher::new(diff_id.0.algorithm()),
+        };
+        let bytes = rebuild(split, &mut contents, &mut out, &Limits::default());
+        let bytes = bytes.map_err(|source| LayerError::Rebuild {
+            diff_id: diff_id.clone(),
+            source,
+        })?;
+        let found = DiffId(out.hash.finish());
+        if found != *diff_id {
+            return Err(LayerError::WrongTar {
+                expected: diff_id.clone(),
+                found,
+            });
+        }
+        Ok(bytes)
+    }
+
+    /// Adds what a layer of an older store lacks: its split stream, which `write` fills and for
+    /// which it returns the index. Idempotent, durable on return; a reader sees both or none of
+    /// use, because the stream comes last.
+    pub fn add_split(
+        &self,
+        diff_id: &DiffId,
+        write: impl FnOnce(&mut File) -> Result<ObjectIndex, LayerError>,
+    ) -> Result<(), LayerError> {
+        let layer = self.dir(diff_id)?;
+        let mut file = layer.unnamed_file(0o600)?;
+        let index = write(&mut file)?.encode();
+        layer.replace(INDEX, &index, 0o600, Durability::Durable)?;
+        rustix::fs::fsync(&file).map_err(|error| lamina_fs::PathError {
+            act: "sync",
+            path: layer.path().join(SPLIT),
+            source: error.into(),
+        })?;
+        match layer.publish(&file, SPLIT) {
+            Err(error) if error.is_already_exists() => {}
+            other => other?,
+        }
+        Ok(layer.sync()?)
+    }
+
+    pub(super) fn dir(&self, diff_id: &DiffId) -> Result<Dir, LayerError> {
+        Ok(self.0.dir(Area::Layers)?.open_at(diff_id.0.hex())?)
+    }
+}
+
+/// Hashes what it passes on.
+struct Hashing<W> {
+    out: W,
+    hash: Hasher,
+}
+
+impl<W: Write> Write for Hashing<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.out.write(bytes)?;
+        self.hash.update(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}

@@ -1,7 +1,7 @@
 //! What can go wrong in the store, folded into one error for everything that is done with images.
 
 use lamina_fs::PathError;
-use lamina_store::{BlobError, CollectError, LayerError, OpError, PinError, RefError};
+use lamina_store::{BlobError, CollectError, LayerError, OpError, PinError, PoolError, RefError};
 use lamina_types::ErrorKind;
 
 /// The store could not do what was asked of it.
@@ -16,6 +16,9 @@ pub enum StoreFault {
     /// An unpacked layer.
     #[error(transparent)]
     Layer(#[from] LayerError),
+    /// A content in the pool.
+    #[error(transparent)]
+    Pool(#[from] PoolError),
     /// An operation's lease.
     #[error(transparent)]
     Operation(#[from] OpError),
@@ -37,6 +40,7 @@ impl StoreFault {
             Self::Path(error) => error.kind(),
             Self::Blob(error) => error.kind(),
             Self::Layer(error) => error.kind(),
+            Self::Pool(error) => error.kind(),
             Self::Operation(error) => error.kind(),
             Self::Name(error) => error.kind(),
             Self::Pins(error) => error.kind(),

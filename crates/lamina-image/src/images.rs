@@ -7,13 +7,14 @@ use lamina_types::{DiffId, ImageId, Platform, Reference};
 use crate::documents::{self, MAX_DOCUMENT};
 use crate::fault::StoreFault;
 use crate::find::FindError;
-use crate::layer::Bounds;
+use crate::layer::{Bounds, LayerForm};
 
 /// The images of a store: the door to everything in this crate. Cheap to make and to copy.
 #[derive(Debug, Clone, Copy)]
 pub struct Images<'s> {
     pub(crate) store: &'s Store,
     pub(crate) bounds: Bounds,
+    pub(crate) form: LayerForm,
 }
 
 /// An image that is here, its documents read and verified.
@@ -61,6 +62,7 @@ impl<'s> Images<'s> {
         Self {
             store,
             bounds: Bounds::default(),
+            form: LayerForm::default(),
         }
     }
 
@@ -68,6 +70,12 @@ impl<'s> Images<'s> {
     #[must_use]
     pub fn with_bounds(self, bounds: Bounds) -> Self {
         Self { bounds, ..self }
+    }
+
+    /// Returns the same with another form of the layers that come.
+    #[must_use]
+    pub fn with_form(self, form: LayerForm) -> Self {
+        Self { form, ..self }
     }
 
     /// Reads an image's manifest and configuration: two files, each hashed again.

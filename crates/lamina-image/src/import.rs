@@ -117,6 +117,7 @@ impl Images<'_> {
             op: &op,
             bounds: &self.bounds,
             keep_blob: true,
+            form: self.form,
         };
         let source = BlobSource {
             blob: &layer.blob,

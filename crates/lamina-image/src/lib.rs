@@ -49,7 +49,7 @@ pub use find::FindError;
 pub use images::{Image, Images};
 pub use import::{ImportError, ImportOptions};
 pub use inspect::LayerPlace;
-pub use layer::{Bounds, UnpackError};
+pub use layer::{Bounds, LayerForm, UnpackError};
 pub use list::Summary;
 pub use load::{LoadError, LoadSource, Loaded};
 pub use minimal::{CreateMinimalError, HostPaths};

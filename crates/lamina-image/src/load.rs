@@ -180,6 +180,7 @@ impl Images<'_> {
             op,
             bounds: &self.bounds,
             keep_blob: true,
+            form: self.form,
         };
         take_all(taker, jobs, progress).map_err(|JobError { blob, source }| {
             let at = blobs.iter().position(|b| b.digest == blob);

@@ -204,6 +204,7 @@ impl Pull<'_> {
             op,
             bounds: &self.images.bounds,
             keep_blob: false,
+            form: self.images.form,
         };
         take_all(taker, jobs.collect(), self.progress).map_err(|JobError { blob, source }| {
             PullError::Layer {

@@ -31,6 +31,7 @@ fn ingest(store: &Store, tar: &[u8]) -> Result<DiffId, Failure> {
             entries: applied.entries,
             implied: applied.implied,
             opaque_root: applied.opaque_root,
+            pooled: false,
         };
         draft.publish(&op, &diff_id, &info)?;
     }

@@ -118,7 +118,7 @@ pub enum LayerError {
         /// The layer.
         diff_id: DiffId,
         /// Why.
-        source: RebuildError,
+        source: Box<RebuildError>,
     },
     /// Its tar was made again and is another.
     #[error("the tar made again of layer {expected} has digest {found}")]
@@ -126,7 +126,7 @@ pub enum LayerError {
         /// The layer.
         expected: DiffId,
         /// What came out.
-        found: DiffId,
+        found: Box<DiffId>,
     },
 }
 

@@ -112,9 +112,9 @@ pub enum PoolError {
         /// The file.
         path: PathBuf,
         /// What is wanted.
-        expected: ObjectId,
+        expected: Box<ObjectId>,
         /// What is there.
-        found: ObjectId,
+        found: Box<ObjectId>,
     },
 }
 
@@ -159,8 +159,8 @@ impl Pool<'_> {
             Some(seal) if seal.id == *id => Ok(Some(file)),
             Some(seal) => Err(PoolError::Collision {
                 path: self.path().join(path),
-                expected: *id,
-                found: seal.id,
+                expected: Box::new(*id),
+                found: Box::new(seal.id),
             }),
             None => Ok(None),
         }

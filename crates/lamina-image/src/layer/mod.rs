@@ -3,6 +3,7 @@
 
 mod compression;
 mod download;
+mod form;
 mod jobs;
 mod pipe;
 mod stream;
@@ -12,8 +13,8 @@ use std::io;
 
 use lamina_distribution::FetchError;
 use lamina_fs::PathError;
-use lamina_layer::ApplyError;
-use lamina_store::{BlobError, LayerError, OpError};
+use lamina_layer::{ApplyError, SplitError};
+use lamina_store::{BlobError, LayerError, OpError, PoolError};
 use lamina_types::{DiffId, ErrorKind};
 
 use crate::archive::ArchiveError;
@@ -21,6 +22,7 @@ use crate::fault::StoreFault;
 
 pub(crate) use compression::{Compression, MAGIC, open as decompress};
 pub(crate) use download::{BlobSource, InArchive, Origin, Registry};
+pub use form::LayerForm;
 pub(crate) use jobs::{Job, JobError, take_all};
 pub(crate) use pipe::{CHUNK, Closed};
 pub use stream::Bounds;
@@ -44,6 +46,9 @@ pub enum UnpackError {
     /// It is no tar that may be unpacked, or its files cannot be written.
     #[error(transparent)]
     Apply(#[from] ApplyError),
+    /// It cannot be split, or what is made of it not stored.
+    #[error(transparent)]
+    Split(#[from] SplitError),
     /// It is good, but it is not the layer that the configuration means.
     #[error("the layer has diff id {found} where the configuration says {expected}")]
     WrongDiffId {
@@ -84,6 +89,7 @@ impl UnpackError {
             }
             Self::Decompress(_) | Self::WrongDiffId { .. } => ErrorKind::DataLoss,
             Self::Apply(source) => source.kind(),
+            Self::Split(source) => source.kind(),
             Self::TooLarge(_) | Self::NoSpace { .. } => ErrorKind::ResourceExhausted,
             Self::Cancelled => ErrorKind::Cancelled,
             Self::Store(source) => source.kind(),
@@ -96,6 +102,12 @@ impl UnpackError {
         match self {
             Self::Decompress(_) | Self::WrongDiffId { .. } => true,
             Self::Apply(source) => {
+                matches!(
+                    source.kind(),
+                    ErrorKind::DataLoss | ErrorKind::InvalidArgument
+                )
+            }
+            Self::Split(SplitError::Tar(source)) => {
                 matches!(
                     source.kind(),
                     ErrorKind::DataLoss | ErrorKind::InvalidArgument
@@ -121,6 +133,12 @@ impl From<BlobError> for UnpackError {
 
 impl From<LayerError> for UnpackError {
     fn from(error: LayerError) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl From<PoolError> for UnpackError {
+    fn from(error: PoolError) -> Self {
         Self::Store(error.into())
     }
 }

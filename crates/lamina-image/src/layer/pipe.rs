@@ -196,6 +196,69 @@ pub(crate) fn relay(
     false
 }
 
+/// A reader of what passes: each chunk goes on to the next stage once it has been read.
+#[derive(Debug)]
+pub(crate) struct Tee {
+    from: Receiver<Message>,
+    to: Sender<Message>,
+    current: Option<Chunk>,
+    at: usize,
+    ended: bool,
+}
+
+impl Tee {
+    pub(crate) fn new(from: Receiver<Message>, to: Sender<Message>) -> Self {
+        Self {
+            from,
+            to,
+            current: None,
+            at: 0,
+            ended: false,
+        }
+    }
+
+    /// Passes on what was not read. Returns whether the end came through.
+    pub(crate) fn pass_rest(mut self) -> bool {
+        if let Some(chunk) = self.current.take()
+            && self.to.send(Message::Data(chunk)).is_err()
+        {
+            return false;
+        }
+        self.ended || relay(&self.from, &self.to, |_| ())
+    }
+}
+
+impl Read for Tee {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.current.is_none() && !self.ended {
+            match self.from.recv() {
+                Ok(Message::Data(chunk)) => (self.current, self.at) = (Some(chunk), 0),
+                Ok(Message::End) => {
+                    self.ended = true;
+                    self.to.send(Message::End).map_err(|_| Closed)?;
+                }
+                Err(_) => {
+                    let message = "the stage before has failed";
+                    return Err(io::Error::new(io::ErrorKind::BrokenPipe, message));
+                }
+            }
+        }
+        let Some(chunk) = &self.current else {
+            return Ok(0);
+        };
+        let bytes = &chunk.bytes()[self.at..];
+        let count = bytes.len().min(into.len());
+        into[..count].copy_from_slice(&bytes[..count]);
+        self.at += count;
+        if self.at == chunk.length
+            && let Some(chunk) = self.current.take()
+        {
+            self.to.send(Message::Data(chunk)).map_err(|_| Closed)?;
+        }
+        Ok(count)
+    }
+}
+
 impl Source {
     /// Returns a reader of what arrives at `from`.
     pub(crate) fn new(from: Receiver<Message>) -> Self {

@@ -1,12 +1,13 @@
-//! One layer's way from compressed bytes to a tree, in one pass over four threads:
+//! One layer's way from compressed bytes to a tree, in one pass over five threads:
 //!
 //! ```text
-//! fetch ──► inflate ──► hash ──► apply
+//! fetch ──► inflate ──► hash ──► split ──► apply
 //! ```
 //!
 //! `fetch` gives compressed bytes and sees to their own hash; `inflate` does nothing but that,
 //! because it is the slowest stage and sets the speed of a pull; `hash` computes the diff id;
-//! `apply` parses the tar and writes files. `fetch` stays on the caller's thread, which holds the
+//! `split` hashes the files' contents and writes the split stream (and, for a pooled layer, the
+//! contents); `apply` parses the tar and writes files. `fetch` stays on the caller's thread, which holds the
 //! locks. The pipes between them hold a
 //! bounded number of recycled buffers.
 
@@ -20,7 +21,7 @@ use lamina_types::DiffId;
 
 use super::UnpackError;
 use super::compression;
-use super::pipe::{CHUNK, Message, Sink, Source, pipe, relay};
+use super::pipe::{CHUNK, Message, Sink, Source, Tee, pipe, relay};
 use crate::hash::Hasher;
 
 /// Buffers of compressed bytes in flight.
@@ -65,7 +66,9 @@ impl Bounds {
 
 /// What came out of a stream that went through.
 #[derive(Debug)]
-pub(crate) struct Streamed<A> {
+pub(crate) struct Streamed<S, A> {
+    /// What `split` returned.
+    pub(crate) split: S,
     /// What `apply` returned.
     pub(crate) applied: A,
     /// The hash of the uncompressed tar.
@@ -91,17 +94,19 @@ impl First {
 /// Streams one layer; `space` is a descriptor on the store's filesystem.
 ///
 /// Everything that `fetch` sends is inflated and hashed, also what follows the tar's end mark, and
-/// `apply` is only asked to read what it needs.
-pub(crate) fn stream<A: Send>(
+/// `split` and `apply` are only asked to read what they need.
+pub(crate) fn stream<S: Send, A: Send>(
     fetch: impl FnOnce(&mut Sink) -> Result<(), UnpackError>,
+    split: impl FnOnce(&mut Tee) -> Result<S, UnpackError> + Send,
     apply: impl FnOnce(&mut Source) -> Result<A, UnpackError> + Send,
     bounds: &Bounds,
     space: BorrowedFd<'_>,
-) -> Result<Streamed<A>, UnpackError> {
+) -> Result<Streamed<S, A>, UnpackError> {
     let first = First::default();
     let (mut compressed, from_fetch) = pipe(COMPRESSED_CHUNKS);
     let (tar, from_inflate) = pipe(TAR_CHUNKS);
-    let (to_apply, from_hash) = channel();
+    let (to_split, from_hash) = channel();
+    let (to_apply, from_split) = channel();
     let outcome = thread::scope(|scope| {
         let inflater = scope.spawn(|| {
             // The ends of the pipes outlive the recording of an error: a neighbour that sees them
@@ -110,8 +115,9 @@ pub(crate) fn stream<A: Send>(
             first.keep(inflate(&mut source, &mut tar, bounds, space))?;
             tar.finish().ok()
         });
-        let hasher = scope.spawn(move || hash(&from_inflate, &to_apply));
-        let applier = scope.spawn(|| apply_all(apply, Source::new(from_hash), &first));
+        let hasher = scope.spawn(move || hash(&from_inflate, &to_split));
+        let splitter = scope.spawn(|| split_all(split, Tee::new(from_hash, to_apply), &first));
+        let applier = scope.spawn(|| apply_all(apply, Source::new(from_split), &first));
         let fetched = first.keep(fetch(&mut compressed));
         match fetched {
             // A next stage that has ended has recorded why.
@@ -121,9 +127,11 @@ pub(crate) fn stream<A: Send>(
         }
         let inflated = inflater.join().ok().flatten();
         let diff_id = hasher.join().ok().flatten();
+        let split = splitter.join().ok().flatten();
         let applied = applier.join().ok().flatten();
         fetched.and(inflated)?;
         Some(Streamed {
+            split: split?,
             applied: applied?,
             diff_id: diff_id?,
         })
@@ -168,6 +176,17 @@ fn hash(from: &Receiver<Message>, to: &Sender<Message>) -> Option<DiffId> {
     let mut hash = Hasher::sha256();
     let complete = relay(from, to, |bytes| hash.update(bytes));
     complete.then(|| DiffId(hash.finish()))
+}
+
+/// Splits, and passes on what that did not read. After an error the next stage finds its end
+/// missing.
+fn split_all<S>(
+    split: impl FnOnce(&mut Tee) -> Result<S, UnpackError>,
+    mut tee: Tee,
+    first: &First,
+) -> Option<S> {
+    let split = first.keep(split(&mut tee))?;
+    tee.pass_rest().then_some(split)
 }
 
 /// Applies, then reads to the end: only then have all stages seen everything.

@@ -1,16 +1,15 @@
 //! Taking one layer into the store: whatever of it is here already costs no work.
 
-use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 
-use lamina_layer::Limits;
-use lamina_store::{Fetch, LayerDraft, LayerInfo, LayerLock, Line, Operation, Partial, Store};
+use lamina_store::{Fetch, LayerLock, Line, Operation, Partial, Store};
 use lamina_types::DiffId;
 
 use super::UnpackError;
 use super::download::BlobSource;
+use super::form::{self, LayerForm, Unpack};
 use super::pipe::Sink;
-use super::stream::{Bounds, stream};
+use super::stream::Bounds;
 use crate::fault::StoreFault;
 use crate::progress::Phase;
 
@@ -31,6 +30,8 @@ pub(crate) struct Taker<'a> {
     pub(crate) bounds: &'a Bounds,
     /// Whether the blob is wanted even where the layer is unpacked already.
     pub(crate) keep_blob: bool,
+    /// Where the files of new layers go.
+    pub(crate) form: LayerForm,
 }
 
 impl Taker<'_> {
@@ -93,7 +94,7 @@ impl Taker<'_> {
             None => Ok(()),
         });
         match unpacked {
-            Ok(Unpacked::Existed) if !self.keep_blob => Ok(Taken::Existed),
+            Ok(Taking::Existed) if !self.keep_blob => Ok(Taken::Existed),
             Ok(unpacked) => {
                 partial.finish()?;
                 self.publish(unpacked, diff_id)
@@ -130,7 +131,7 @@ impl Taker<'_> {
         source: &BlobSource<'_>,
         diff_id: Option<&DiffId>,
         fetch: impl FnOnce(Option<&mut Sink>) -> Result<(), UnpackError>,
-    ) -> Result<Unpacked, UnpackError> {
+    ) -> Result<Taking, UnpackError> {
         let layers = self.store.layers();
         let mut lock = None;
         if let Some(diff_id) = diff_id {
@@ -138,44 +139,31 @@ impl Taker<'_> {
             lock = Some(layers.lock(diff_id, &mut wait)?);
             if layers.contains(diff_id)? {
                 fetch(None)?;
-                return Ok(Unpacked::Existed);
+                return Ok(Taking::Existed);
             }
         }
-        let draft = layers.draft(self.op)?;
-        let limits = Limits::default();
-        let tree = draft.tree();
-        let streamed = stream(
-            |sink| fetch(Some(sink)),
-            |tar| Ok(lamina_layer::apply(tar, tree.as_fd(), &limits)?),
-            self.bounds,
-            self.store.root().as_fd(),
-        )?;
-        let applied = streamed.applied;
-        let info = LayerInfo {
-            size: applied.bytes,
-            entries: applied.entries,
-            implied: applied.implied,
-            opaque_root: applied.opaque_root,
+        let unpack = Unpack {
+            store: self.store,
+            op: self.op,
+            bounds: self.bounds,
         };
-        Ok(Unpacked::Draft {
-            draft: Box::new(draft),
-            info,
-            diff_id: streamed.diff_id,
+        let unpacked = unpack.run(self.form, |sink| fetch(Some(sink)))?;
+        Ok(Taking::Draft {
+            unpacked: Box::new(unpacked),
             _lock: lock,
         })
     }
 
     /// Publishes a layer whose blob is known to be good, if it is the right one.
-    fn publish(&self, unpacked: Unpacked, expected: Option<&DiffId>) -> Result<Taken, UnpackError> {
-        let Unpacked::Draft {
+    fn publish(&self, taking: Taking, expected: Option<&DiffId>) -> Result<Taken, UnpackError> {
+        let Taking::Draft { unpacked, _lock } = taking else {
+            return Ok(Taken::Existed);
+        };
+        let form::Unpacked {
             draft,
             info,
             diff_id,
-            _lock,
-        } = unpacked
-        else {
-            return Ok(Taken::Existed);
-        };
+        } = *unpacked;
         if let Some(expected) = expected.filter(|expected| **expected != diff_id) {
             return Err(UnpackError::WrongDiffId {
                 expected: expected.clone(),
@@ -200,15 +188,13 @@ impl Taker<'_> {
     }
 }
 
-/// A layer that went through the pipeline.
-enum Unpacked {
+/// A layer on its way.
+enum Taking {
     /// It was here.
     Existed,
     /// It is a draft.
     Draft {
-        draft: Box<LayerDraft>,
-        info: LayerInfo,
-        diff_id: DiffId,
+        unpacked: Box<form::Unpacked>,
         /// Held until it is published.
         _lock: Option<LayerLock>,
     },

@@ -12,4 +12,5 @@ mod minimal;
 mod names;
 mod pull;
 mod push;
+mod split;
 mod support;

@@ -50,7 +50,7 @@ impl Layers<'_> {
     pub fn index_of_split(&self, diff_id: &DiffId) -> Result<ObjectIndex, LayerError> {
         let failed = |source: SplitError| LayerError::Rebuild {
             diff_id: diff_id.clone(),
-            source: source.into(),
+            source: Box::new(source.into()),
         };
         let split = self.split(diff_id)?;
         let split = split.ok_or_else(|| LayerError::NoSplit(diff_id.clone()))?;
@@ -89,13 +89,13 @@ impl Layers<'_> {
         let bytes = rebuild(split, &mut contents, &mut out, &Limits::default());
         let bytes = bytes.map_err(|source| LayerError::Rebuild {
             diff_id: diff_id.clone(),
-            source,
+            source: Box::new(source),
         })?;
         let found = DiffId(out.hash.finish());
         if found != *diff_id {
             return Err(LayerError::WrongTar {
                 expected: diff_id.clone(),
-                found,
+                found: Box::new(found),
             });
         }
         Ok(bytes)

@@ -89,8 +89,8 @@ impl Pool<'_> {
         match Seal::of(&file).at("read", whole())? {
             Some(seal) if seal.id != *id => Err(PoolError::Collision {
                 path: whole(),
-                expected: *id,
-                found: seal.id,
+                expected: Box::new(*id),
+                found: Box::new(seal.id),
             }),
             Some(_) if u64::try_from(stat.st_size) == Ok(size) => Ok(Found::Here {
                 blocks: u64::try_from(stat.st_blocks).unwrap_or(0),

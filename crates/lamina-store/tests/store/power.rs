@@ -121,6 +121,22 @@ fn content(store: &Store, id: &ObjectId) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
+/// Objects that were acknowledged are whole; of the others what is there is whole too.
+fn objects_are_whole(kind: &str, store: &Store, acknowledged: &[ObjectId]) {
+    for id in acknowledged {
+        let bytes = content(store, id).expect("an acknowledged object is lost");
+        assert_eq!(ObjectId::of(&bytes), *id, "{kind}: an object is damaged");
+    }
+    for n in 0..90 {
+        let id = ObjectId::of(&object(n + 90));
+        let bytes = content(store, &id);
+        assert!(
+            bytes.is_none_or(|bytes| ObjectId::of(&bytes) == id),
+            "{kind}: an unsynced object is believed"
+        );
+    }
+}
+
 fn survives(kind: &str) {
     let host = Host::new();
     let mut disk = match Disk::new(&host, kind) {
@@ -154,10 +170,7 @@ fn survives(kind: &str) {
         store.refs().list().unwrap(),
         std::slice::from_ref(&sample.entry)
     );
-    assert!(
-        sample.is_whole(&store),
-        "{kind}: an acknowledged image is damaged"
-    );
+    assert!(sample.is_whole(&store), "{kind}: the image is damaged");
     let file = store.layers().tree(&sample.diff_id).join("file");
     assert_eq!(std::fs::read(file).unwrap(), b"one");
     assert!(
@@ -172,19 +185,7 @@ fn survives(kind: &str) {
         !store.blobs().contains(&lost_blob).unwrap(),
         "{kind}: an unsynced blob is believed"
     );
-    // Objects that were acknowledged are whole; of the others what is there is whole too.
-    for id in pooled {
-        let bytes = content(&store, &id).expect("an acknowledged object is lost");
-        assert_eq!(ObjectId::of(&bytes), id, "{kind}: an object is damaged");
-    }
-    for n in 0..90 {
-        let id = ObjectId::of(&object(n + 90));
-        let bytes = content(&store, &id);
-        assert!(
-            bytes.is_none_or(|bytes| ObjectId::of(&bytes) == id),
-            "{kind}: an unsynced object is believed"
-        );
-    }
+    objects_are_whole(kind, &store, &pooled);
     assert!(names(&store, Area::Unsynced).is_empty());
     store.refs().remove(&sample.entry.name).unwrap();
     drop(store);

@@ -29,9 +29,9 @@ fn run<A: Send>(
     compressed: &[u8],
     apply: impl FnOnce(&mut Source) -> Result<A, UnpackError> + Send,
     bounds: &Bounds,
-) -> Result<Streamed<A>, UnpackError> {
+) -> Result<Streamed<(), A>, UnpackError> {
     let root = File::open("/").unwrap();
-    stream(send(compressed), apply, bounds, root.as_fd())
+    stream(send(compressed), |_| Ok(()), apply, bounds, root.as_fd())
 }
 
 #[test]
@@ -43,6 +43,15 @@ fn what_goes_in_comes_out_and_all_of_it_is_hashed() {
         let whole = run(form, read_all, &Bounds::default()).unwrap();
         assert_eq!(whole.applied, text);
         assert_eq!(whole.diff_id.0, expected);
+        let root = File::open("/").unwrap();
+        let teed = |tee: &mut Tee| {
+            let mut bytes = Vec::new();
+            tee.read_to_end(&mut bytes).map_err(UnpackError::Read)?;
+            Ok(bytes)
+        };
+        let bounds = Bounds::default();
+        let both = stream(send(form), teed, read_all, &bounds, root.as_fd()).unwrap();
+        assert!(both.split == text && both.applied == text);
         let lazy = run(form, |_| Ok(()), &Bounds::default()).unwrap();
         assert_eq!(lazy.diff_id.0, expected, "what is not read is hashed too");
     }
@@ -59,11 +68,18 @@ fn the_first_error_is_the_one_that_is_told() {
     let apply = run(&good, refused, &bounds).unwrap_err();
     assert!(matches!(apply, UnpackError::TooLarge(42)), "{apply:?}");
     let root = File::open("/").unwrap();
+    let half = |tee: &mut Tee| -> Result<(), UnpackError> {
+        tee.read_exact(&mut vec![0; 5 << 20])
+            .map_err(UnpackError::Read)?;
+        Err(UnpackError::TooLarge(43))
+    };
+    let split = stream(send(&good), half, read_all, &bounds, root.as_fd()).unwrap_err();
+    assert!(matches!(split, UnpackError::TooLarge(43)), "{split:?}");
     let broken = |sink: &mut Sink| -> Result<(), UnpackError> {
         sink.write_all(&good[..100]).unwrap();
         Err(UnpackError::Read(io::ErrorKind::ConnectionReset.into()))
     };
-    let fetch = stream(broken, read_all, &bounds, root.as_fd()).unwrap_err();
+    let fetch = stream(broken, |_| Ok(()), read_all, &bounds, root.as_fd()).unwrap_err();
     assert!(matches!(fetch, UnpackError::Read(e) if e.kind() == io::ErrorKind::ConnectionReset));
 }
 

@@ -1,0 +1,133 @@
+//! A layer's two forms in the store: a tree, or a split stream whose contents are in the pool.
+
+use std::os::fd::AsFd;
+
+use lamina_layer::{Limits, Split, SplitError};
+use lamina_store::{LayerDraft, LayerInfo, Operation, PoolWriter, Store};
+use lamina_types::DiffId;
+
+use super::UnpackError;
+use super::pipe::{Sink, Tee};
+use super::stream::{Bounds, stream};
+
+/// Where the files of new layers go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LayerForm {
+    /// Into a tree for each layer.
+    #[default]
+    Tree,
+    /// Into the pool, each content once.
+    Pool,
+}
+
+/// A layer that went through the pipeline.
+pub(super) struct Unpacked {
+    pub(super) draft: LayerDraft,
+    pub(super) info: LayerInfo,
+    pub(super) diff_id: DiffId,
+}
+
+/// What unpacking needs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Unpack<'a> {
+    pub(super) store: &'a Store,
+    pub(super) op: &'a Operation,
+    pub(super) bounds: &'a Bounds,
+}
+
+impl Unpack<'_> {
+    /// Unpacks what `fetch` sends, in this form, into a draft that is whole but for its name.
+    pub(super) fn run(
+        &self,
+        form: LayerForm,
+        fetch: impl FnOnce(&mut Sink) -> Result<(), UnpackError>,
+    ) -> Result<Unpacked, UnpackError> {
+        match form {
+            LayerForm::Tree => self.tree(fetch),
+            LayerForm::Pool => self.pool(fetch),
+        }
+    }
+
+    fn tree(
+        &self,
+        fetch: impl FnOnce(&mut Sink) -> Result<(), UnpackError>,
+    ) -> Result<Unpacked, UnpackError> {
+        let limits = Limits::default();
+        let draft = self.store.layers().draft(self.op)?;
+        let (file, tree, replaced) = (draft.split()?, draft.tree(), draft.replaced()?);
+        let streamed = stream(
+            fetch,
+            |tee| split_only(tee, file, &limits),
+            |tar| {
+                let (tree, replaced) = (tree.as_fd(), replaced.as_fd());
+                Ok(lamina_layer::apply_keeping(tar, tree, replaced, &limits)?)
+            },
+            self.bounds,
+            self.store.root().as_fd(),
+        )?;
+        let applied = streamed.applied;
+        let split = streamed.split?;
+        draft.index(&split.index(&applied.blocks))?;
+        Ok(Unpacked {
+            draft,
+            info: LayerInfo {
+                size: applied.bytes,
+                entries: applied.entries,
+                implied: applied.implied,
+                opaque_root: applied.opaque_root,
+                pooled: false,
+            },
+            diff_id: streamed.diff_id,
+        })
+    }
+
+    fn pool(
+        &self,
+        fetch: impl FnOnce(&mut Sink) -> Result<(), UnpackError>,
+    ) -> Result<Unpacked, UnpackError> {
+        let limits = Limits::default();
+        let draft = self.store.layers().draft_pooled(self.op)?;
+        let file = draft.split()?;
+        let (store, op) = (self.store, self.op);
+        let streamed = stream(
+            fetch,
+            |tee| {
+                let mut pool = PoolWriter::new(store, op);
+                let split = lamina_layer::split(tee, file, &mut pool, &limits);
+                match (split, pool.failure()) {
+                    (_, Some(failure)) => Err(failure.into()),
+                    (Err(error), None) => Err(error.into()),
+                    (Ok(split), None) => Ok((split, pool.finish()?)),
+                }
+            },
+            |_| Ok(()),
+            self.bounds,
+            store.root().as_fd(),
+        )?;
+        let (split, blocks) = streamed.split;
+        draft.index(&split.index(&blocks))?;
+        Ok(Unpacked {
+            draft,
+            info: LayerInfo {
+                size: split.bytes,
+                entries: split.entries,
+                pooled: true,
+                ..LayerInfo::default()
+            },
+            diff_id: streamed.diff_id,
+        })
+    }
+}
+
+/// Splits a tar that the next stage unpacks: what is wrong with the tar is better told there.
+fn split_only(
+    tee: &mut Tee,
+    file: std::fs::File,
+    limits: &Limits,
+) -> Result<Result<Split, UnpackError>, UnpackError> {
+    match lamina_layer::split(tee, file, &mut (), limits) {
+        Ok(split) => Ok(Ok(split)),
+        Err(error @ SplitError::Tar(_)) => Ok(Err(error.into())),
+        Err(error) => Err(error.into()),
+    }
+}

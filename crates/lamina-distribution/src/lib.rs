@@ -51,7 +51,8 @@ pub use config::{
     RetryPolicy, Timeouts,
 };
 pub use credentials::{
-    Credential, Credentials, CredentialsError, DockerConfigFiles, NoCredentials, Secret,
+    Credential, Credentials, CredentialsError, DockerConfigFiles, Kept, LoginFile, NoCredentials,
+    OneCredential, Secret,
 };
 pub use dns::DnsError;
 pub use document::{Document, DocumentError, select_platform};

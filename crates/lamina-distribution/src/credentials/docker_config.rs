@@ -14,7 +14,7 @@ use super::{Credential, Credentials, CredentialsError, Secret, helper};
 /// The longest file that is read.
 const FILE_LIMIT: u64 = 4 << 20;
 /// How Docker's files name Docker Hub.
-const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
+pub(super) const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
 
 /// Reads credentials from files in the format of `docker login` and `podman login`.
 ///
@@ -50,8 +50,7 @@ impl DockerConfigFiles {
         let file: ConfigFile =
             serde_json::from_slice(&bytes).map_err(|error| malformed(path, &error))?;
         let names = names_of(registry);
-        let helper = names.iter().find_map(|name| file.cred_helpers.get(*name));
-        if let Some(helper) = helper.filter(|helper| !helper.is_empty()) {
+        if let Some(helper) = file.helpers.own(&names) {
             return self.ask_helper(path, helper, registry);
         }
         if let Some(entry) = file.find(&names, registry, repository)
@@ -59,9 +58,9 @@ impl DockerConfigFiles {
         {
             return Ok(Some(credential));
         }
-        match file.creds_store.as_deref() {
-            Some(store) if !store.is_empty() => self.ask_helper(path, store, registry),
-            _ => Ok(None),
+        match file.helpers.store() {
+            Some(store) => self.ask_helper(path, store, registry),
+            None => Ok(None),
         }
     }
 
@@ -71,12 +70,7 @@ impl DockerConfigFiles {
         name: &str,
         registry: &str,
     ) -> Result<Option<Credential>, CredentialsError> {
-        let server = if registry == "docker.io" {
-            DOCKER_HUB_KEY
-        } else {
-            registry
-        };
-        helper::get(path, name, server, self.helper_timeout)
+        helper::get(path, name, server_of(registry), self.helper_timeout)
     }
 }
 
@@ -96,10 +90,42 @@ impl Credentials for DockerConfigFiles {
 struct ConfigFile {
     #[serde(default)]
     auths: BTreeMap<String, Entry>,
-    #[serde(default)]
+    #[serde(flatten)]
+    helpers: Helpers,
+}
+
+/// The helpers that a file names.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Helpers {
     cred_helpers: BTreeMap<String, String>,
-    #[serde(default)]
     creds_store: Option<String>,
+}
+
+impl Helpers {
+    /// Returns the helper of one registry.
+    fn own(&self, names: &[&str]) -> Option<&str> {
+        let found = names.iter().find_map(|name| self.cred_helpers.get(*name));
+        found.map(String::as_str).filter(|name| !name.is_empty())
+    }
+
+    /// Returns the helper of all others.
+    fn store(&self) -> Option<&str> {
+        self.creds_store.as_deref().filter(|name| !name.is_empty())
+    }
+
+    /// Returns the helper that a login to `registry` is kept by, if any.
+    pub(super) fn of(&self, registry: &str) -> Option<&str> {
+        self.own(&names_of(registry)).or_else(|| self.store())
+    }
+}
+
+/// Returns what helpers know a registry by.
+pub(super) fn server_of(registry: &str) -> &str {
+    match registry {
+        "docker.io" => DOCKER_HUB_KEY,
+        other => other,
+    }
 }
 
 #[derive(Deserialize, Default)]
@@ -172,7 +198,7 @@ fn password_of(username: String, password: String) -> Credential {
 }
 
 /// Returns the keys that files use for `registry`, the best first.
-fn names_of(registry: &str) -> Vec<&str> {
+pub(super) fn names_of(registry: &str) -> Vec<&str> {
     if registry == "docker.io" {
         vec![DOCKER_HUB_KEY, "docker.io", "index.docker.io"]
     } else {
@@ -181,7 +207,7 @@ fn names_of(registry: &str) -> Vec<&str> {
 }
 
 /// Returns the host of an old-style key: `https://host/v1/` is `host`.
-fn bare_host(key: &str) -> &str {
+pub(super) fn bare_host(key: &str) -> &str {
     let rest = key
         .strip_prefix("https://")
         .or_else(|| key.strip_prefix("http://"));
@@ -192,7 +218,7 @@ fn bare_host(key: &str) -> &str {
     }
 }
 
-fn read(path: &Path) -> Result<Option<Vec<u8>>, CredentialsError> {
+pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, CredentialsError> {
     let failure = |source: io::Error| CredentialsError::Read {
         path: path.to_owned(),
         source,
@@ -218,7 +244,7 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, CredentialsError> {
 }
 
 /// Says where a file is wrong without repeating what it holds: serde's own text may quote it.
-fn malformed(path: &Path, error: &serde_json::Error) -> CredentialsError {
+pub(super) fn malformed(path: &Path, error: &serde_json::Error) -> CredentialsError {
     CredentialsError::Malformed {
         path: path.to_owned(),
         detail: format!("line {} column {}", error.line(), error.column()),

@@ -1,4 +1,5 @@
-//! External helpers: `docker-credential-NAME get`, the server's name on stdin, JSON on stdout.
+//! External helpers: `docker-credential-NAME get|store|erase`, the server's name or JSON on stdin,
+//! JSON on stdout.
 //!
 //! A helper is another's program: its time and output are bounded, and nothing it prints gets
 //! into a message.
@@ -31,19 +32,13 @@ pub(super) fn get(
     server: &str,
     limit: Duration,
 ) -> Result<Option<Credential>, CredentialsError> {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-    if name.is_empty() || !name.bytes().all(plain) {
-        return Err(CredentialsError::HelperName {
-            name: name.chars().take(80).collect(),
-            path: file.to_owned(),
-        });
-    }
+    check_name(file, name)?;
     let failed = |why: &str| CredentialsError::HelperFailed {
         name: name.to_owned(),
         registry: server.to_owned(),
         why: why.to_owned(),
     };
-    let (status, output) = run(name, server, limit)?;
+    let (status, output) = run(name, "get", server.as_bytes(), limit)?;
     if output.len() as u64 > OUTPUT_MAX {
         return Err(failed("too much output"));
     }
@@ -56,6 +51,60 @@ pub(super) fn get(
     let answer: HelperAnswer =
         serde_json::from_slice(&output).map_err(|_| failed("its output is not valid"))?;
     Ok(answer.into_credential())
+}
+
+/// Has helper `name` keep a user name and password for `server`.
+pub(super) fn store(
+    file: &Path,
+    name: &str,
+    server: &str,
+    username: &str,
+    password: &Secret,
+    limit: Duration,
+) -> Result<(), CredentialsError> {
+    check_name(file, name)?;
+    let told = serde_json::json!({
+        "ServerURL": server, "Username": username, "Secret": password.expose(),
+    });
+    let (status, _) = run(name, "store", told.to_string().as_bytes(), limit)?;
+    succeeded(name, server, status)
+}
+
+/// Has helper `name` forget what it keeps for `server`; nothing to forget is no failure.
+pub(super) fn erase(
+    file: &Path,
+    name: &str,
+    server: &str,
+    limit: Duration,
+) -> Result<(), CredentialsError> {
+    check_name(file, name)?;
+    let (status, output) = run(name, "erase", server.as_bytes(), limit)?;
+    if String::from_utf8_lossy(&output).trim() == NOT_FOUND {
+        return Ok(());
+    }
+    succeeded(name, server, status)
+}
+
+fn succeeded(name: &str, server: &str, status: ExitStatus) -> Result<(), CredentialsError> {
+    if status.success() {
+        return Ok(());
+    }
+    Err(CredentialsError::HelperFailed {
+        name: name.to_owned(),
+        registry: server.to_owned(),
+        why: status.to_string(),
+    })
+}
+
+fn check_name(file: &Path, name: &str) -> Result<(), CredentialsError> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    if name.is_empty() || !name.bytes().all(plain) {
+        return Err(CredentialsError::HelperName {
+            name: name.chars().take(80).collect(),
+            path: file.to_owned(),
+        });
+    }
+    Ok(())
 }
 
 #[derive(Deserialize)]
@@ -86,7 +135,8 @@ impl HelperAnswer {
 /// Runs the helper in a process group of its own, which is killed when time is up.
 fn run(
     name: &str,
-    server: &str,
+    verb: &str,
+    input: &[u8],
     limit: Duration,
 ) -> Result<(ExitStatus, Vec<u8>), CredentialsError> {
     let start = |source: io::Error| CredentialsError::HelperStart {
@@ -95,7 +145,7 @@ fn run(
     };
     let deadline = Instant::now() + limit;
     let mut child = Command::new(format!("docker-credential-{name}"))
-        .arg("get")
+        .arg(verb)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -103,8 +153,8 @@ fn run(
         .spawn()
         .map_err(start)?;
     if let Some(mut stdin) = child.stdin.take() {
-        // One that does not read its input may still know the answer; a name fits the pipe.
-        let _ = stdin.write_all(server.as_bytes());
+        // One that does not read its input may still know the answer; what it is told fits the pipe.
+        let _ = stdin.write_all(input);
     }
     let output = child.stdout.take();
     let (sender, receiver) = mpsc::channel();

@@ -7,14 +7,17 @@
 
 mod docker_config;
 mod helper;
+mod login_file;
 
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use lamina_fs::PathError;
 use lamina_types::ErrorKind;
 
 pub use docker_config::DockerConfigFiles;
+pub use login_file::{Kept, LoginFile};
 
 /// A text that messages and debug output never show.
 #[derive(Clone, PartialEq, Eq)]
@@ -64,6 +67,21 @@ pub trait Credentials: Send + Sync {
     fn lookup(&self, registry: &str, path: &str) -> Result<Option<Credential>, CredentialsError>;
 }
 
+/// Knows one credential, and uses it for one registry.
+#[derive(Debug, Clone)]
+pub struct OneCredential {
+    /// The registry, a domain as references have it.
+    pub registry: String,
+    /// What proves who we are there.
+    pub credential: Credential,
+}
+
+impl Credentials for OneCredential {
+    fn lookup(&self, registry: &str, _path: &str) -> Result<Option<Credential>, CredentialsError> {
+        Ok((registry == self.registry).then(|| self.credential.clone()))
+    }
+}
+
 /// Knows no credentials.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoCredentials;
@@ -86,6 +104,15 @@ pub enum CredentialsError {
         /// Why.
         source: std::io::Error,
     },
+    /// The file cannot be written.
+    #[error(transparent)]
+    Write(#[from] PathError),
+    /// Another login held the file for too long.
+    #[error("{} is being written by another process", .0.display())]
+    Busy(PathBuf),
+    /// A user name or password that the file's format cannot hold.
+    #[error("{0}")]
+    Unusable(&'static str),
     /// The file is not what it should be. What it holds is not repeated.
     #[error("{} is not a valid credentials file: {detail}", path.display())]
     Malformed {
@@ -135,7 +162,11 @@ impl CredentialsError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Read { source, .. } => ErrorKind::of_io(source),
-            Self::Malformed { .. } | Self::HelperName { .. } => ErrorKind::InvalidArgument,
+            Self::Write(source) => source.kind(),
+            Self::Busy(_) => ErrorKind::Timeout,
+            Self::Unusable(_) | Self::Malformed { .. } | Self::HelperName { .. } => {
+                ErrorKind::InvalidArgument
+            }
             Self::HelperStart { .. } | Self::HelperFailed { .. } => ErrorKind::FailedPrecondition,
             Self::HelperTimeout { .. } => ErrorKind::Timeout,
         }

@@ -116,7 +116,17 @@ impl Client {
         reference: &Reference,
         name: &str,
     ) -> Result<Option<Digest>, FetchError> {
-        self.at_registry(reference, |inner, place| inner.head_manifest(place, name))
+        self.at_registry(reference, |inner, place| {
+            inner.head_manifest(place, Access::Push, name)
+        })
+    }
+
+    /// As [`Self::pushed_manifest`], for whoever may only read: what a tag stands for now.
+    pub fn tag_digest(&self, reference: &Reference) -> Result<Option<Digest>, FetchError> {
+        let name = reference.tag().unwrap_or("latest");
+        self.at_registry(reference, |inner, place| {
+            inner.head_manifest(place, Access::Pull, name)
+        })
     }
 
     /// Puts a manifest or index under `name`, a tag or its digest, byte for byte.
@@ -283,18 +293,12 @@ impl Inner {
     fn head_manifest(
         &self,
         place: Repository<'_>,
+        access: Access<'_>,
         name: &str,
     ) -> Result<Option<Digest>, FetchError> {
         let accept = vec![("accept", crate::manifest::ACCEPT.to_owned())];
         let path = place.below(&format!("manifests/{name}"));
-        let reply = place.send(
-            self,
-            Access::Push,
-            Method::HEAD,
-            path,
-            accept,
-            Payload::None,
-        )?;
+        let reply = place.send(self, access, Method::HEAD, path, accept, Payload::None)?;
         match reply.status {
             200 => Ok(claimed_digest(&reply)),
             400 | 404 | 405 => Ok(None),

@@ -7,7 +7,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use lamina_distribution::{Credential, Credentials as _, CredentialsError, DockerConfigFiles};
+use lamina_distribution::{
+    Credential, Credentials as _, CredentialsError, DockerConfigFiles, Kept, LoginFile, Secret,
+};
 
 /// A folder of PATH that a test run as root may write to.
 const BIN: &str = "/usr/local/bin";
@@ -112,4 +114,54 @@ fn privileged_helpers_that_misbehave_are_bounded_and_redacted() {
         assert!(!shown.contains("topsecret"), "{shown}");
         assert!(started.elapsed() < Duration::from_secs(3), "{test}");
     }
+}
+
+#[test]
+fn privileged_helpers_keep_and_forget_logins() {
+    let dir = tempfile::tempdir().unwrap();
+    let told = dir.path().join("told");
+    let body = format!("echo \"$1: $(cat)\" >> {}", told.display());
+    let Some(helper) = Helper::install("keep", &body) else {
+        return;
+    };
+    let path = helper.dir.path().join("config.json");
+    let text = format!(r#"{{"credsStore":"{}"}}"#, helper.name);
+    File::create(&path)
+        .unwrap()
+        .write_all(text.as_bytes())
+        .unwrap();
+    let file = LoginFile::new(path.clone());
+    for registry in ["r.test:5000", "docker.io"] {
+        let kept = file.store(registry, "me", &Secret::new("p\"w")).unwrap();
+        assert_eq!(kept, Kept::ByHelper(helper.name.clone()));
+    }
+    let written = fs::read_to_string(&path).unwrap();
+    assert!(
+        written.contains("\"r.test:5000\": {}") && !written.contains("auth\""),
+        "{written}"
+    );
+    assert!(file.erase("r.test:5000").unwrap());
+    let told = fs::read_to_string(told).unwrap();
+    assert_eq!(
+        told,
+        "store: {\"Secret\":\"p\\\"w\",\"ServerURL\":\"r.test:5000\",\"Username\":\"me\"}\n\
+         store: {\"Secret\":\"p\\\"w\",\"ServerURL\":\"https://index.docker.io/v1/\",\"Username\":\"me\"}\n\
+         erase: r.test:5000\n"
+    );
+    drop(helper);
+    // One that fails: nothing is written, and the secret is not repeated.
+    let Some(helper) = Helper::install("refuse", "echo s3cret; exit 1") else {
+        return;
+    };
+    let path = helper.dir.path().join("config.json");
+    let text = format!(r#"{{"credsStore":"{}"}}"#, helper.name);
+    File::create(&path)
+        .unwrap()
+        .write_all(text.as_bytes())
+        .unwrap();
+    let error = LoginFile::new(path.clone())
+        .store("r.test", "me", &Secret::new("s3cret"))
+        .unwrap_err();
+    assert!(!format!("{error} {error:?}").contains("s3cret"));
+    assert_eq!(fs::read_to_string(&path).unwrap(), text);
 }

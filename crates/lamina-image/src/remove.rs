@@ -117,11 +117,15 @@ impl Images<'_> {
                 });
             }
         }
-        self.untag(going, last.then_some(id))
+        self.remove_names(going, last.then_some(id))
     }
 
     /// Removes names; `last` is the image if these are all it has.
-    fn untag(&self, going: Vec<Ref>, last: Option<ImageId>) -> Result<Vec<Removed>, RemoveError> {
+    fn remove_names(
+        &self,
+        going: Vec<Ref>,
+        last: Option<ImageId>,
+    ) -> Result<Vec<Removed>, RemoveError> {
         let mut removed = Vec::new();
         for entry in going {
             if self

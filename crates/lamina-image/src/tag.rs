@@ -50,6 +50,10 @@ impl Images<'_> {
             manifest: entry.manifest,
         };
         self.publish(&op, name, &stored)?;
+        // What an image without a name was kept by.
+        let nameless = Self::nameless(&stored);
+        let removed = self.store.refs().remove(&nameless);
+        removed.map_err(StoreFault::from)?;
         op.finish().map_err(StoreFault::from)?;
         Ok(())
     }

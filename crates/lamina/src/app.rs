@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
-use lamina_distribution::{Client, ClientConfig, DockerConfigFiles, FetchError, ProxyConfig};
+use lamina_distribution::{
+    Client, ClientConfig, Credentials, DockerConfigFiles, FetchError, ProxyConfig,
+};
 use lamina_engine::{Engine, EngineConfig};
 use lamina_image::HostPaths;
 use lamina_monitor::LogConfig;
@@ -155,10 +157,24 @@ impl App {
         Client::new(self.client_config(config, pulling))
     }
 
-    fn client_config(&self, config: &Config, pulling: &Pulling) -> ClientConfig {
+    /// Makes a client that uses these credentials and no others.
+    pub(crate) fn client_as(
+        &self,
+        config: &Config,
+        pulling: &Pulling,
+        credentials: Arc<dyn Credentials>,
+    ) -> Result<Client, FetchError> {
+        Client::new(ClientConfig {
+            credentials,
+            ..self.client_config(config, pulling)
+        })
+    }
+
+    /// Returns the files that may have credentials, the first that has some deciding: Podman's
+    /// first, then Docker's, since whoever has both uses the former on purpose.
+    pub(crate) fn auth_files(&self) -> Vec<PathBuf> {
         let environment = &self.environment;
-        // Podman's files first, then Docker's: whoever has both uses the former on purpose.
-        let auth = [
+        let files = [
             environment
                 .runtime_dir()
                 .map(|dir| dir.join("containers/auth.json")),
@@ -169,10 +185,15 @@ impl App {
                 .docker_config()
                 .map(|dir| dir.join("config.json")),
         ];
+        files.into_iter().flatten().collect()
+    }
+
+    fn client_config(&self, config: &Config, pulling: &Pulling) -> ClientConfig {
+        let environment = &self.environment;
         ClientConfig {
             registries: config.registries.clone(),
             tls_verify: pulling.tls_verify,
-            credentials: Arc::new(DockerConfigFiles::new(auth.into_iter().flatten().collect())),
+            credentials: Arc::new(DockerConfigFiles::new(self.auth_files())),
             proxy: environment
                 .proxy()
                 .map(|(url, no_proxy)| ProxyConfig { url, no_proxy }),

@@ -10,9 +10,10 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command};
 
 use crate::app::App;
 use crate::args::{
-    CleanupArgs, CreateArgs, CreateMinimalArgs, DiffArgs, ImagesArgs, ImportArgs, InfoArgs,
-    InspectArgs, KillArgs, LoadArgs, LogsArgs, MarkdownHelpArgs, PsArgs, PullArgs, PushArgs,
-    RmArgs, RmiArgs, RunArgs, StartArgs, StopArgs, TagArgs, VersionArgs, WaitArgs,
+    CleanupArgs, CreateArgs, CreateMinimalArgs, DiffArgs, HistoryArgs, ImagesArgs, ImportArgs,
+    InfoArgs, InspectArgs, KillArgs, LoadArgs, LoginArgs, LogoutArgs, LogsArgs, MarkdownHelpArgs,
+    PsArgs, PullArgs, PushArgs, RmArgs, RmiArgs, RunArgs, SearchTagsArgs, StartArgs, StopArgs,
+    TagArgs, TreeArgs, UntagArgs, VersionArgs, WaitArgs,
 };
 use crate::commands::{self, InspectContainer, InspectImage};
 use crate::environment::Environment;
@@ -152,6 +153,24 @@ const TAG: Entry = entry::<TagArgs>(
     "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]",
     "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE",
 );
+const UNTAG: Entry = entry::<UntagArgs>(
+    "untag",
+    "IMAGE [NAME...]",
+    "Take names away from an image, which stays",
+);
+const HISTORY: Entry = entry::<HistoryArgs>("history", "IMAGE", "Show the history of an image");
+const TREE: Entry = entry::<TreeArgs>(
+    "tree",
+    "[IMAGE]",
+    "Show which images stand on the same layers",
+);
+const LOGIN: Entry = entry::<LoginArgs>("login", "[SERVER]", "Authenticate to a registry");
+const LOGOUT: Entry = entry::<LogoutArgs>("logout", "[SERVER]", "Log out from a registry");
+const SEARCH_TAGS: Entry = entry::<SearchTagsArgs>(
+    "search-tags",
+    "REPOSITORY",
+    "List the tags of a repository in its registry",
+);
 const RMI: Entry = entry::<RmiArgs>("rmi", IMAGE, "Remove one or more images");
 const MINIMAL: Entry = entry::<CreateMinimalArgs>(
     "create-minimal",
@@ -186,14 +205,18 @@ const MARKDOWN: Entry =
         .hidden();
 
 /// The commands at the top, in groups; the one without a title is not shown.
-pub(crate) const GROUPS: [Group; 4] = [
+pub(crate) const GROUPS: [Group; 5] = [
     Group {
         title: "Containers",
         entries: &[RUN, CREATE, START, STOP, KILL, WAIT, RM, PS, LOGS, DIFF],
     },
     Group {
         title: "Images",
-        entries: &[PULL, PUSH, IMAGES, LOAD, IMPORT, TAG, RMI],
+        entries: &[PULL, PUSH, IMAGES, LOAD, IMPORT, TAG, UNTAG, RMI, HISTORY],
+    },
+    Group {
+        title: "Registries",
+        entries: &[LOGIN, LOGOUT, SEARCH_TAGS],
     },
     Group {
         title: "System",
@@ -233,6 +256,9 @@ pub(crate) const MANAGEMENT: [Group; 3] = [
             LOAD,
             IMPORT,
             TAG,
+            UNTAG,
+            HISTORY,
+            TREE,
             RMI.named("rm").also(&["remove"]),
             INSPECT_IMAGE,
             MINIMAL,

@@ -119,6 +119,7 @@ macro_rules! from_errors {
 
 from_errors!(
     crate::config::ConfigError,
+    lamina_distribution::CredentialsError,
     lamina_distribution::FetchError,
     lamina_engine::CleanupError,
     lamina_engine::CreateError,
@@ -142,6 +143,7 @@ from_errors!(
     lamina_image::RemoveError,
     lamina_image::StoreFault,
     lamina_image::TagError,
+    lamina_image::UntagError,
     lamina_monitor::SessionError,
     lamina_monitor::log::LogError,
 );

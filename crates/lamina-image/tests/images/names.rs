@@ -1,9 +1,10 @@
 //! Finding, tagging, listing and removing.
 
 use lamina_image::{FindError, Images, ImportOptions, RemoveError, Removed, Silent, UsedBy};
+use lamina_testkit::registry::Registry;
 use lamina_types::ImageId;
 
-use crate::support::{Fixture, reference, tar_of};
+use crate::support::{Fixture, client, gzip_image, noise, reference, serve, tar_of};
 
 fn import(images: &Images<'_>, name: Option<&str>, content: &[u8]) -> ImageId {
     let options = ImportOptions {
@@ -128,4 +129,65 @@ fn privileged_inspect_has_dockers_shape() {
     let tree = shown["Layers"][0]["Directory"].as_str().unwrap();
     assert_eq!(std::fs::read(format!("{tree}/file")).unwrap(), b"x");
     assert_eq!(shown["GraphDriver"]["Data"]["UpperDir"], tree);
+}
+
+#[test]
+fn privileged_history_and_tree_tell_what_images_share() {
+    let fixture = Fixture::new();
+    let images = fixture.images();
+    let registry = Registry::start();
+    let layer = |name: &str| tar_of(&[(name, &noise(9, 1000))]);
+    let mut stacks = vec![
+        ("base", vec![layer("a")]),
+        ("one", vec![layer("a"), layer("b"), layer("c")]),
+        ("two", vec![layer("a"), layer("b"), layer("d")]),
+        ("far", vec![layer("e"), layer("b")]),
+    ];
+    for (name, tars) in stacks.drain(..) {
+        let mut image = gzip_image(&tars);
+        if name == "two" {
+            let mut config: serde_json::Value = serde_json::from_slice(&image.config).unwrap();
+            config["history"] = serde_json::json!([
+                {"created_by": "ADD a"}, {"created_by": "ENV x", "empty_layer": true},
+                {"created_by": "ADD b", "comment": "made"},
+            ]);
+            image.config = config.to_string().into_bytes();
+        }
+        let served = serve(&registry, name, &image);
+        images.pull(&client(), &served, None, &Silent).unwrap();
+        images.tag(&served.to_string(), &reference(name)).unwrap();
+        images.untag(&served.to_string(), &[served]).unwrap();
+    }
+    let two = images.find("two").unwrap();
+    let steps = images.history(&two).unwrap();
+    let told: Vec<(&str, u64)> = steps.iter().map(|s| (&*s.created_by, s.size)).collect();
+    assert_eq!(
+        told,
+        [("", 1000), ("ADD b", 1000), ("ENV x", 0), ("ADD a", 1000)]
+    );
+    assert_eq!(steps[0].image.as_ref(), Some(&two.id));
+    assert_eq!(steps[1].comment, "made");
+    assert_eq!(
+        images.history(&images.find("one").unwrap()).unwrap().len(),
+        3
+    );
+
+    let tree = images.layer_tree(None).unwrap();
+    assert_eq!(tree.len(), 2);
+    let base = &tree[0];
+    assert_eq!(
+        (base.images, base.names.as_slice()),
+        (3, &["base:latest".to_owned()][..])
+    );
+    let middle = &base.children[0];
+    assert_eq!(
+        (base.children.len(), middle.images, middle.children.len()),
+        (1, 3, 2)
+    );
+    assert_eq!(middle.size, Some(1000));
+    // Its upper layer is in the other tree as well.
+    let far = images.find("far").unwrap();
+    assert_eq!(images.layer_tree(Some(&far)).unwrap().len(), 2);
+    let base = images.find("base").unwrap();
+    assert_eq!(images.layer_tree(Some(&base)).unwrap().len(), 1);
 }

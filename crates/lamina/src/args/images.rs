@@ -101,6 +101,53 @@ pub(crate) struct TagArgs {
     pub(crate) target: String,
 }
 
+/// `lamina untag`.
+#[derive(Debug, Args)]
+pub(crate) struct UntagArgs {
+    /// The image by name or id
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: String,
+    /// The names to take away; all of them if none is given
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+}
+
+/// `lamina history`.
+#[derive(Debug, Args)]
+pub(crate) struct HistoryArgs {
+    /// Format output: table, json, or a Go template
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<String>,
+    /// Print sizes and dates in human readable format
+    #[arg(short = 'H', long, num_args = 0..=1, require_equals = true, default_value = "true",
+          default_missing_value = "true", value_name = "BOOL", hide_possible_values = true,
+          action = ArgAction::Set)]
+    pub(crate) human: bool,
+    /// Don't truncate output
+    #[arg(long)]
+    pub(crate) no_trunc: bool,
+    /// Only show image IDs
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// The image by name or id
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: String,
+}
+
+/// `lamina image tree`.
+#[derive(Debug, Args)]
+pub(crate) struct TreeArgs {
+    /// Format output: tree or json
+    #[arg(long, value_name = "FORMAT", default_value = "tree", value_parser = ["tree", "json"])]
+    pub(crate) format: String,
+    /// Don't truncate output
+    #[arg(long)]
+    pub(crate) no_trunc: bool,
+    /// Only what shares layers with this image
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: Option<String>,
+}
+
 /// `lamina rmi`.
 #[derive(Debug, Args)]
 pub(crate) struct RmiArgs {

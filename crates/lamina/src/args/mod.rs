@@ -7,6 +7,7 @@ mod container;
 mod containers;
 mod images;
 mod lists;
+mod registries;
 mod system;
 
 pub(crate) use container::{
@@ -16,7 +17,9 @@ pub(crate) use containers::{
     CleanupArgs, DiffArgs, KillArgs, LogsArgs, RmArgs, StartArgs, StopArgs, WaitArgs,
 };
 pub(crate) use images::{
-    CreateMinimalArgs, ImportArgs, LoadArgs, PullArgs, PushArgs, RegistryArgs, RmiArgs, TagArgs,
+    CreateMinimalArgs, HistoryArgs, ImportArgs, LoadArgs, PullArgs, PushArgs, RegistryArgs,
+    RmiArgs, TagArgs, TreeArgs, UntagArgs,
 };
 pub(crate) use lists::{ImagesArgs, InspectArgs, PsArgs};
+pub(crate) use registries::{LoginArgs, LogoutArgs, SearchTagsArgs};
 pub(crate) use system::{InfoArgs, MarkdownHelpArgs, VersionArgs};

@@ -1,4 +1,4 @@
-//! `pull`, `load`, `import`, `tag`, `rmi`, `image create-minimal`.
+//! `pull`, `load`, `import`, `tag`, `untag`, `rmi`, `image create-minimal`.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -10,7 +10,7 @@ use lamina_types::{ErrorKind, ImageId, Platform, Reference};
 
 use crate::app::{App, Pulling};
 use crate::args::{
-    CreateMinimalArgs, ImportArgs, LoadArgs, ProgressArg, PullArgs, RmiArgs, TagArgs,
+    CreateMinimalArgs, ImportArgs, LoadArgs, ProgressArg, PullArgs, RmiArgs, TagArgs, UntagArgs,
 };
 use crate::cli::Verb;
 use crate::exit_codes;
@@ -131,6 +131,23 @@ impl Verb for TagArgs {
             .images()
             .tag(&self.source, &target)
             .map_err(|error| with_hints(Failure::from(error), About::Image))?;
+        Ok(exit_codes::SUCCESS)
+    }
+}
+
+impl Verb for UntagArgs {
+    fn run(self, app: &App) -> Outcome<u8> {
+        let names = self.names.iter().map(|name| reference(name));
+        let names: Vec<Reference> = names.collect::<Outcome<_>>()?;
+        let removed = app
+            .engine()?
+            .images()
+            .untag(&self.image, &names)
+            .map_err(|error| with_hints(Failure::from(error), About::Image))?;
+        let lines = removed
+            .iter()
+            .map(|name| format!("Untagged: {}\n", name.familiar()));
+        ui::out(&lines.collect::<String>())?;
         Ok(exit_codes::SUCCESS)
     }
 }

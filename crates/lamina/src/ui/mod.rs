@@ -5,6 +5,7 @@ mod escape;
 mod explain;
 mod format;
 mod progress;
+mod prompt;
 mod streams;
 mod table;
 mod time;
@@ -13,6 +14,7 @@ pub(crate) use escape::{escape, escape_lines};
 pub(crate) use explain::ExplainPrinter;
 pub(crate) use format::{Column, Format, FormatError};
 pub(crate) use progress::Progress;
+pub(crate) use prompt::{prompt, prompt_secret};
 pub(crate) use streams::{err, in_is_terminal, out, out_is_terminal};
 
 pub(crate) use time::{ago, parse_moment};

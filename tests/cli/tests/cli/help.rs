@@ -41,7 +41,14 @@ fn help_lists_the_commands_in_groups() {
       load        Load an image from a tar archive, an OCI directory or STDIN
       import      Import the contents from a tarball to create a filesystem image
       tag         Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE
+      untag       Take names away from an image, which stays
       rmi         Remove one or more images
+      history     Show the history of an image
+
+    Registries:
+      login       Authenticate to a registry
+      logout      Log out from a registry
+      search-tags List the tags of a repository in its registry
 
     System:
       inspect     Return low-level information on containers and images

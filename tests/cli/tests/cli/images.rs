@@ -69,3 +69,55 @@ fn privileged_bad_archives_are_refused() {
     assert_eq!(host.ok(&["images", "-q"]), "");
     host.sweep();
 }
+
+#[test]
+fn privileged_an_image_tells_how_it_was_made_and_what_it_shares() {
+    let host = Host::new();
+    host.ok(&["image", "create-minimal", "mine:1"]);
+    assert_snapshot!(transcript(&host, &["history", "--format", "{{.ID}}|{{.CreatedBy}}|{{.Comment}}", "mine:1"]), @r"
+    [SHORT ID]|create-minimal: the host's own programs|
+    [exit 0]
+    ");
+    let exact = host.ok(&["image", "history", "--human=false", "--no-trunc", "mine:1"]);
+    let row = exact.lines().nth(1).unwrap();
+    assert!(row.starts_with("sha256:") && row.contains("T"), "{exact}");
+    assert_eq!(
+        host.ok(&["history", "-q", "mine:1"]),
+        host.ok(&["images", "-q"])
+    );
+    host.ok(&["tag", "mine:1", "other:2"]);
+    let tree = host.ok(&["image", "tree"]);
+    assert!(tree.starts_with("└─ "), "{tree}");
+    assert!(
+        tree.lines().next().unwrap().ends_with("  mine:1, other:2"),
+        "{tree}"
+    );
+    let json = host.ok(&["image", "tree", "--format", "json", "other:2"]);
+    assert!(json.contains("\"Images\":1,"), "{json}");
+
+    assert_snapshot!(transcript(&host, &["untag", "mine:1", "third"]), @r"
+    ! error: third:latest is no name of image [SHORT ID]
+    ! hint: lamina images shows what is here; lamina pull NAME fetches an image
+    [exit 1]
+    ");
+    let id = host.ok(&["images", "-q", "mine"]);
+    assert_snapshot!(transcript(&host, &["untag", "mine:1"]), @r"
+    Untagged: mine:1
+    Untagged: other:2
+    [exit 0]
+    ");
+    assert_eq!(
+        host.ok(&["images", "--format", "{{.Repository}}"]),
+        "<none>"
+    );
+    host.ok(&["tag", &id, "again"]);
+    assert_eq!(host.ok(&["images", "--format", "{{.Repository}}"]), "again");
+    host.ok(&["tag", "again", "more"]);
+    assert_eq!(
+        host.ok(&["untag", "again", "more"]),
+        "Untagged: more:latest"
+    );
+    assert_eq!(host.ok(&["images", "--format", "{{.Repository}}"]), "again");
+    host.ok(&["rmi", "again"]);
+    host.sweep();
+}

@@ -4,6 +4,7 @@
 //! - `run`: containers of the built-in image, their exit codes, output and end;
 //! - `lists`: what lists and documents show;
 //! - `images`: the life of an image without a registry;
+//! - `registries`: logins and tags;
 //! - `tty`: a real terminal;
 //! - `killed`: killed and interrupted commands;
 //! - `parallel`: many runs at the same time.
@@ -15,5 +16,6 @@ mod images;
 mod killed;
 mod lists;
 mod parallel;
+mod registries;
 mod run;
 mod tty;

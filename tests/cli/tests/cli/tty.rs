@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::process::Child;
 
 use lamina_testkit::Host;
+use lamina_testkit::registry::{Registry, Reply};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
@@ -117,6 +118,39 @@ fn privileged_a_terminal_is_given_back_by_a_signal() {
     let pid = rustix::process::Pid::from_child(&terminal.child);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     assert_eq!(terminal.exit_code(), Some(9));
+    assert!(!terminal.is_raw());
+    host.sweep();
+}
+
+#[test]
+fn privileged_a_password_is_asked_for_and_not_shown() {
+    let registry = Registry::start();
+    registry.script(|request| {
+        // `me:se`.
+        let known = request.header("authorization") == Some("Basic bWU6c2U=");
+        (!known).then(|| Reply::challenge("Basic realm=\"r\""))
+    });
+    let host = Host::new();
+    let domain = registry.domain();
+    let mut terminal = Terminal::run(&host, &["login", &domain]);
+    terminal.wait_for("Username: ");
+    terminal.press("me\n");
+    terminal.wait_for("Password: ");
+    while !terminal.is_raw() {
+        std::thread::yield_now();
+    }
+    terminal.press("sex\u{7f}\n");
+    terminal.wait_for("Login Succeeded");
+    assert!(terminal.child.wait().unwrap().success());
+    assert!(!terminal.is_raw());
+
+    let mut terminal = Terminal::run(&host, &["login", "-u", "me", &domain]);
+    terminal.wait_for("Password: ");
+    while !terminal.is_raw() {
+        std::thread::yield_now();
+    }
+    terminal.press("secret\u{3}");
+    assert_eq!(terminal.child.wait().unwrap().code(), Some(130));
     assert!(!terminal.is_raw());
     host.sweep();
 }

@@ -12,8 +12,8 @@ use crate::app::App;
 use crate::args::{
     CleanupArgs, CreateArgs, CreateMinimalArgs, DiffArgs, HistoryArgs, ImagesArgs, ImportArgs,
     InfoArgs, InspectArgs, KillArgs, LoadArgs, LoginArgs, LogoutArgs, LogsArgs, MarkdownHelpArgs,
-    PsArgs, PullArgs, PushArgs, RmArgs, RmiArgs, RunArgs, SearchTagsArgs, StartArgs, StopArgs,
-    TagArgs, TreeArgs, UntagArgs, VersionArgs, WaitArgs,
+    PsArgs, PullArgs, PushArgs, RmArgs, RmiArgs, RunArgs, SaveArgs, SearchTagsArgs, StartArgs,
+    StopArgs, TagArgs, TreeArgs, UntagArgs, VersionArgs, WaitArgs,
 };
 use crate::commands::{self, InspectContainer, InspectImage};
 use crate::environment::Environment;
@@ -143,6 +143,11 @@ const LOAD: Entry = entry::<LoadArgs>(
     "",
     "Load an image from a tar archive, an OCI directory or STDIN",
 );
+const SAVE: Entry = entry::<SaveArgs>(
+    "save",
+    IMAGE,
+    "Save one or more images to a tar archive (streamed to STDOUT by default)",
+);
 const IMPORT: Entry = entry::<ImportArgs>(
     "import",
     "FILE|- [REPOSITORY[:TAG]]",
@@ -212,7 +217,9 @@ pub(crate) const GROUPS: [Group; 5] = [
     },
     Group {
         title: "Images",
-        entries: &[PULL, PUSH, IMAGES, LOAD, IMPORT, TAG, UNTAG, RMI, HISTORY],
+        entries: &[
+            PULL, PUSH, IMAGES, SAVE, LOAD, IMPORT, TAG, UNTAG, RMI, HISTORY,
+        ],
     },
     Group {
         title: "Registries",
@@ -253,6 +260,7 @@ pub(crate) const MANAGEMENT: [Group; 3] = [
             PULL,
             PUSH,
             IMAGES.named("ls").also(&["list"]),
+            SAVE,
             LOAD,
             IMPORT,
             TAG,

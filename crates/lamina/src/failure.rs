@@ -141,6 +141,7 @@ from_errors!(
     lamina_image::PullError,
     lamina_image::PushError,
     lamina_image::RemoveError,
+    lamina_image::SaveError,
     lamina_image::StoreFault,
     lamina_image::TagError,
     lamina_image::UntagError,

@@ -24,7 +24,7 @@ pub(crate) use compression::{Compression, MAGIC, open as decompress};
 pub(crate) use download::{BlobSource, InArchive, Origin, Registry};
 pub use form::LayerForm;
 pub(crate) use jobs::{Job, JobError, take_all};
-pub(crate) use pipe::{CHUNK, Closed};
+pub(crate) use pipe::{CHUNK, Closed, Sink, Source, pipe};
 pub use stream::Bounds;
 pub(crate) use take::{Taken, Taker};
 

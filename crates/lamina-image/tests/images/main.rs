@@ -12,5 +12,6 @@ mod minimal;
 mod names;
 mod pull;
 mod push;
+mod save;
 mod split;
 mod support;

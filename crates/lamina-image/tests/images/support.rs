@@ -135,3 +135,8 @@ pub(crate) fn run(program: &str, arguments: &[&str], directory: &Path) {
         String::from_utf8_lossy(&output.stderr)
     );
 }
+
+/// Says why a test cannot run here.
+pub(crate) fn skip(reason: &str) {
+    let _ = writeln!(std::io::stderr(), "SKIP: {reason}");
+}

@@ -60,6 +60,12 @@ impl<R: Read> SplitReader<R> {
         Ok(next)
     }
 
+    /// Reads to the end and returns the length of the tar.
+    pub fn tar_bytes(mut self) -> Result<u64, SplitError> {
+        while self.next_entry()?.is_some() {}
+        self.tar.finish().map_err(tar_error)
+    }
+
     /// Returns the next entry; after the last, what follows the archive is still to be read.
     pub(super) fn next_only(&mut self) -> Result<Option<SplitEntry>, SplitError> {
         let Some(entry) = self.tar.next_entry().map_err(tar_error)? else {

@@ -116,6 +116,7 @@ fn round_trip(tar: &[u8]) -> bool {
         }
     }
     assert_eq!(reader.next_entry().unwrap(), None);
+    assert_eq!(reader.tar_bytes().unwrap(), tar.len() as u64);
     true
 }
 

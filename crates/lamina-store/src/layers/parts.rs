@@ -69,6 +69,20 @@ impl Layers<'_> {
         Ok(ObjectIndex::new(records))
     }
 
+    /// Returns the length of the layer's tar, by reading its split stream; `None` as for
+    /// [`Layers::split`].
+    pub fn tar_bytes(&self, diff_id: &DiffId) -> Result<Option<u64>, LayerError> {
+        let Some(split) = self.split(diff_id)? else {
+            return Ok(None);
+        };
+        let bytes = SplitReader::new(split, Limits::default()).and_then(SplitReader::tar_bytes);
+        let bytes = bytes.map_err(|source| LayerError::Rebuild {
+            diff_id: diff_id.clone(),
+            source: Box::new(source.into()),
+        });
+        bytes.map(Some)
+    }
+
     /// Returns where the layer's contents are, for making its tar again.
     pub fn contents(&self, diff_id: &DiffId) -> Result<LayerContents, LayerError> {
         LayerContents::open(self.0, diff_id)

@@ -70,6 +70,23 @@ pub(crate) struct LoadArgs {
     pub(crate) quiet: bool,
 }
 
+/// `lamina save`.
+#[derive(Debug, Args)]
+pub(crate) struct SaveArgs {
+    /// Write to a file, instead of STDOUT
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// What the archive is: docker-archive or oci-archive
+    #[arg(long, value_name = "FORMAT", default_value = "docker-archive")]
+    pub(crate) format: String,
+    /// Save only images for this platform
+    #[arg(long, value_name = "OS/ARCH")]
+    pub(crate) platform: Option<String>,
+    /// Images by name or id; a name without a tag means all its tags
+    #[arg(value_name = "IMAGE", required = true)]
+    pub(crate) images: Vec<String>,
+}
+
 /// `lamina import`.
 #[derive(Debug, Args)]
 pub(crate) struct ImportArgs {

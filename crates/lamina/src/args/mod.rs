@@ -18,7 +18,7 @@ pub(crate) use containers::{
 };
 pub(crate) use images::{
     CreateMinimalArgs, HistoryArgs, ImportArgs, LoadArgs, PullArgs, PushArgs, RegistryArgs,
-    RmiArgs, TagArgs, TreeArgs, UntagArgs,
+    RmiArgs, SaveArgs, TagArgs, TreeArgs, UntagArgs,
 };
 pub(crate) use lists::{ImagesArgs, InspectArgs, PsArgs};
 pub(crate) use registries::{LoginArgs, LogoutArgs, SearchTagsArgs};

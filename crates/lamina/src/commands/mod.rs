@@ -16,6 +16,7 @@ mod ps;
 mod pull;
 mod push;
 mod run;
+mod save;
 mod search_tags;
 mod version;
 

@@ -18,4 +18,5 @@ mod lists;
 mod parallel;
 mod registries;
 mod run;
+mod save;
 mod tty;

@@ -38,6 +38,7 @@ fn help_lists_the_commands_in_groups() {
       pull        Download an image from a registry
       push        Upload an image to a registry
       images      List images
+      save        Save one or more images to a tar archive (streamed to STDOUT by default)
       load        Load an image from a tar archive, an OCI directory or STDIN
       import      Import the contents from a tarball to create a filesystem image
       tag         Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE

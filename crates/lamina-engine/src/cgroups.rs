@@ -11,27 +11,27 @@ use rustix::fs::{Access, FileType, access};
 /// Where control groups are mounted (the file hierarchy of systemd, and of everyone since).
 const MOUNT: &str = "/sys/fs/cgroup";
 
-/// Returns the directories that the group `path` may have, one for each hierarchy.
-pub(crate) fn possible(path: &Path) -> Result<Vec<PathBuf>, PathError> {
-    possible_in(Path::new(MOUNT), path)
+/// Where the hierarchies are mounted.
+#[derive(Debug)]
+pub(crate) struct Hierarchies(Vec<PathBuf>);
+
+impl Hierarchies {
+    /// Looks at what is mounted.
+    pub(crate) fn find() -> Result<Self, PathError> {
+        mounted(Path::new(MOUNT)).map(Self)
+    }
+
+    /// Returns the directories that the group `path` may have, one for each hierarchy.
+    pub(crate) fn directories(&self, path: &Path) -> Vec<PathBuf> {
+        let relative = path.strip_prefix("/").unwrap_or(path);
+        self.0.iter().map(|mount| mount.join(relative)).collect()
+    }
 }
 
-/// Returns the directories of the group `path` that exist, in any hierarchy.
-pub(crate) fn existing(path: &Path) -> Result<Vec<PathBuf>, PathError> {
-    existing_in(Path::new(MOUNT), path)
-}
-
-fn existing_in(mount: &Path, path: &Path) -> Result<Vec<PathBuf>, PathError> {
-    let mut dirs = possible_in(mount, path)?;
-    dirs.retain(|dir| access(dir, Access::EXISTS).is_ok());
-    Ok(dirs)
-}
-
-fn possible_in(mount: &Path, path: &Path) -> Result<Vec<PathBuf>, PathError> {
-    let relative = path.strip_prefix("/").unwrap_or(path);
+fn mounted(mount: &Path) -> Result<Vec<PathBuf>, PathError> {
     // Version 2 is the mount itself; with version 1 each hierarchy is a directory in it.
     if access(mount.join("cgroup.controllers"), Access::EXISTS).is_ok() {
-        return Ok(vec![mount.join(relative)]);
+        return Ok(vec![mount.to_owned()]);
     }
     let hierarchies = match Dir::open(mount) {
         Err(error) if error.is_not_found() => return Ok(Vec::new()),
@@ -41,7 +41,7 @@ fn possible_in(mount: &Path, path: &Path) -> Result<Vec<PathBuf>, PathError> {
     let hierarchies = hierarchies.entries()?.into_iter();
     Ok(hierarchies
         .filter(|entry| entry.kind == FileType::Directory)
-        .map(|entry| mount.join(entry.name).join(relative))
+        .map(|entry| mount.join(entry.name))
         .collect())
 }
 
@@ -52,36 +52,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_group_is_found_in_every_hierarchy_that_has_it() {
+    fn every_hierarchy_may_have_a_group() {
         let mount = tempfile::tempdir().unwrap();
-        for dir in [
-            "memory/lamina/a",
-            "pids/lamina/a",
-            "cpu,cpuacct/lamina/b",
-            "unified",
-        ] {
+        for dir in ["memory", "cpu,cpuacct", "unified"] {
             std::fs::create_dir_all(mount.path().join(dir)).unwrap();
         }
         symlink("memory", mount.path().join("mem")).unwrap();
-        let mut found = existing_in(mount.path(), Path::new("/lamina/a")).unwrap();
+        let mut found = Hierarchies(mounted(mount.path()).unwrap()).directories(Path::new("/a/b"));
         found.sort();
-        let expected = ["memory/lamina/a", "pids/lamina/a"].map(|dir| mount.path().join(dir));
-        assert_eq!(found, expected);
-        assert_eq!(
-            possible_in(mount.path(), Path::new("/lamina/a"))
-                .unwrap()
-                .len(),
-            4
-        );
+        let expected = ["cpu,cpuacct/a/b", "memory/a/b", "unified/a/b"];
+        assert_eq!(found, expected.map(|dir| mount.path().join(dir)));
         std::fs::create_dir(mount.path().join("cgroup.controllers")).unwrap();
-        assert_eq!(
-            possible_in(mount.path(), Path::new("/lamina/a")).unwrap(),
-            [mount.path().join("lamina/a")]
-        );
-        assert!(
-            existing_in(Path::new("/no/such"), Path::new("/a"))
-                .unwrap()
-                .is_empty()
-        );
+        assert_eq!(mounted(mount.path()).unwrap(), [mount.path()]);
+        assert!(mounted(Path::new("/no/such")).unwrap().is_empty());
     }
 }

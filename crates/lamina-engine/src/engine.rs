@@ -12,6 +12,7 @@ use lamina_snapshot::{Snapshotter, StorageMode};
 use lamina_store::Store;
 use lamina_types::{ContainerId, ErrorKind, Rootfs, instance_suffix};
 
+use crate::cgroups::Hierarchies;
 use crate::rootfs::RootfsError;
 
 /// Where an engine keeps things, and what it works with. Plain values: the binary decides them.
@@ -46,6 +47,7 @@ pub struct Engine {
     pub(crate) cgroup_parent: String,
     pub(crate) snapshotter: OnceCell<Box<dyn Snapshotter>>,
     run: OnceCell<Dir>,
+    hierarchies: OnceCell<Hierarchies>,
 }
 
 /// Why an engine cannot be opened.
@@ -89,6 +91,7 @@ impl Engine {
             store,
             snapshotter: OnceCell::new(),
             run: OnceCell::new(),
+            hierarchies: OnceCell::new(),
         })
     }
 
@@ -118,6 +121,15 @@ impl Engine {
         }
         let dir = Dir::create_all(self.config.run.join("containers"), 0o700)?;
         Ok(self.run.get_or_init(|| dir))
+    }
+
+    /// Returns the hierarchies of control groups, found at the first use.
+    pub(crate) fn hierarchies(&self) -> Result<&Hierarchies, PathError> {
+        if let Some(hierarchies) = self.hierarchies.get() {
+            return Ok(hierarchies);
+        }
+        let found = Hierarchies::find()?;
+        Ok(self.hierarchies.get_or_init(|| found))
     }
 
     /// Returns the bundle of a container.

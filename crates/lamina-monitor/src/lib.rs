@@ -31,8 +31,8 @@ pub mod terminal;
 mod time;
 
 pub use client::{
-    ConnectError, Created, ForegroundStdio, Inherited, Relayed, Session, SessionError, SpawnError,
-    connect, spawn,
+    Ahead, Begin, ConnectError, Created, ForegroundStdio, Relayed, Session, SessionError,
+    SpawnError, Spawned, connect, spawn,
 };
 pub use config::{LogConfig, LogDriver, MONITOR_JSON, MonitorConfig};
 pub use detach_keys::{DetachKeys, DetachKeysError};

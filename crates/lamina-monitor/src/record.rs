@@ -13,7 +13,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use lamina_fs::{Dir, PathError};
+use lamina_fs::{Dir, Durability, PathError};
 use lamina_types::ErrorKind;
 use rustix::fs::fstat;
 use rustix::process::Pid;
@@ -35,7 +35,7 @@ const LIMIT: u64 = 64 << 10;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// Its namespaces exist; init waits for the start.
+    /// Its namespaces exist; init sets itself up or waits for the start.
     Created,
     /// The program has been executed.
     Running,
@@ -77,6 +77,12 @@ pub struct State {
 impl State {
     /// The format this build writes and reads.
     pub const VERSION: u32 = 1;
+
+    /// Replaces the record in a state directory.
+    pub(crate) fn write(&self, state_dir: &Dir) -> Result<(), PathError> {
+        let json = serde_json::to_vec(self).unwrap_or_default();
+        state_dir.replace(STATE_JSON, &json, 0o600, Durability::Volatile)
+    }
 }
 
 /// The content of `exit.json`: how a run ended. Never guessed: it is only written by a monitor that

@@ -14,7 +14,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Instant;
 
-use lamina_runtime::{CreateRequest, Stdio, create, spec_default, start, start_outcome};
+use lamina_runtime::{CreateRequest, Start, Stdio, create, spec_default, start, start_outcome};
 use lamina_types::explain::Explainer;
 use lamina_types::{ContainerId, Rootfs, Source};
 use oci_spec::runtime::{LinuxNamespaceType as Kind, Spec};
@@ -99,6 +99,7 @@ fn main() {
                 stdout: fd(true),
                 stderr: fd(true),
             },
+            start: Start::Fifo,
             explain: &mut explainer,
             explain_pipe: explain.then(|| stderr.as_fd()),
             init_reaper: false,

@@ -1,26 +1,24 @@
 //! `create`: a spec becomes a process that has everything but the program.
 
-use std::cell::Cell;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
-use lamina_sys::clone::{CloneRequest, Cloned, clone3};
-use lamina_sys::signals;
 use lamina_types::explain::Explainer;
 use lamina_types::{ContainerId, ErrorKind, Rootfs};
 use oci_spec::runtime::Spec;
-use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, openat};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use rustix::process::Pid;
+use rustix::thread::UnshareFlags;
 
+use crate::ahead::Ahead;
+use crate::begun::Begun;
 use crate::cgroup::hierarchy::{Hierarchies, Version};
-use crate::cgroup::{Cgroup, CgroupError};
-use crate::init;
-use crate::init::report::{self, Failure, Report};
+use crate::cgroup::{Cgroup, CgroupError, CgroupPlan};
+use crate::init::orders::Order;
+use crate::init::report::Failure;
 use crate::plan::{Plan, PlanError};
+use crate::seccomp::compile::compile;
+use crate::spawn::{self, Decided};
 
 /// What becomes the program's stdin, stdout and stderr.
 #[derive(Debug)]
@@ -39,6 +37,28 @@ pub enum Stdio {
     Terminal,
 }
 
+impl Stdio {
+    pub(crate) fn into_descriptors(self) -> Option<[OwnedFd; 3]> {
+        match self {
+            Self::Fds {
+                stdin,
+                stdout,
+                stderr,
+            } => Some([stdin, stdout, stderr]),
+            Self::Terminal => None,
+        }
+    }
+}
+
+/// Who lets the program be executed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// [`start`](crate::start()), perhaps from another process: a FIFO is made in the bundle.
+    Fifo,
+    /// [`Begun::start`], by the caller, who need not wait until all is set up.
+    Ordered,
+}
+
 /// What [`create`] makes a container from.
 #[derive(Debug)]
 pub struct CreateRequest<'a> {
@@ -52,6 +72,8 @@ pub struct CreateRequest<'a> {
     pub bundle: &'a Path,
     /// The standard streams.
     pub stdio: Stdio,
+    /// Who lets the program be executed.
+    pub start: Start,
     /// Where the caller's own steps are told.
     pub explain: &'a mut Explainer,
     /// The pipe the init process writes its step records to, as JSON lines.
@@ -119,24 +141,11 @@ impl CreateError {
     }
 }
 
-fn failed(act: impl Into<String>) -> impl FnOnce(Errno) -> CreateError {
+pub(crate) fn failed(act: impl Into<String>) -> impl FnOnce(Errno) -> CreateError {
     move |errno| CreateError::Io {
         act: act.into(),
         source: errno.into(),
     }
-}
-
-/// The name of the FIFO in a bundle whose first byte starts the program.
-pub(crate) const START_FIFO: &str = "start.fifo";
-
-/// Where a container's cgroup is when its spec names none.
-fn cgroup_path(request: &CreateRequest<'_>) -> PathBuf {
-    let named = request
-        .spec
-        .linux()
-        .as_ref()
-        .and_then(|linux| linux.cgroups_path().clone());
-    named.unwrap_or_else(|| PathBuf::from(format!("/lamina/lamina-{}", request.id)))
 }
 
 /// Makes the container's cgroups, namespaces and file systems, up to the point where only the
@@ -145,173 +154,127 @@ fn cgroup_path(request: &CreateRequest<'_>) -> PathBuf {
 /// The caller must have one thread and is the parent of the init process: it reaps it. On failure
 /// nothing is left: the process is killed and reaped, the cgroups are removed.
 pub fn create(request: CreateRequest<'_>) -> Result<Created, CreateError> {
-    let plan = request.explain.step(
+    let CreateRequest { explain, .. } = request;
+    let ahead = Ahead::prepare(false, explain)?;
+    let request = CreateRequest {
+        explain: &mut *explain,
+        ..request
+    };
+    begin(request, ahead)?.ready(explain)
+}
+
+/// The first half of [`create`]: returns when the init process exists and has all it needs to set
+/// itself up, which it does meanwhile.
+pub fn begin(request: CreateRequest<'_>, ahead: Ahead) -> Result<Begun, CreateError> {
+    let CreateRequest { spec, explain, .. } = request;
+    let plan = explain.step(
         "plan",
         "everything that will be done is decided before anything is done",
         String::new,
-        || Plan::new(request.spec, request.rootfs),
+        || Plan::new(spec, request.rootfs),
     )?;
     if plan.process.terminal != matches!(request.stdio, Stdio::Terminal) {
         return Err(CreateError::Terminal);
     }
-    let fifo = make_fifo(request.bundle)?;
-    let hierarchies = Hierarchies::discover()?;
-    let resources = request
-        .spec
-        .linux()
-        .as_ref()
-        .and_then(|linux| linux.resources().as_ref());
-    let path = cgroup_path(&request);
-    let cgroup = match hierarchies.version {
-        Version::None => None,
-        _ => Some(request.explain.step(
-            "cgroups",
-            "limits and accounts for all processes of the container together",
-            || hierarchies.command(&path),
-            || Cgroup::create(&hierarchies, &path, resources),
-        )?),
+    let network = ahead.network;
+    let groups = Groups::plan(&ahead.hierarchies, spec, request.id)?;
+    if groups.are_born_into() {
+        groups.make(explain)?;
+    }
+    let decided = Decided {
+        plan: &plan,
+        cgroup: groups.cgroup(),
+        // One that is not wanted after all goes.
+        network: network.filter(|_| plan.namespaces.create.contains(UnshareFlags::NEWNET)),
     };
-    let made = spawn(request, &plan, cgroup.as_ref(), fifo);
-    match made {
-        Ok(spawned) => Ok(Created {
-            pid: spawned.pid,
-            pidfd: spawned.pidfd,
-            terminal: spawned.terminal,
-            errors: spawned.channel,
-            cgroup,
-        }),
+    let request = CreateRequest {
+        explain: &mut *explain,
+        ..request
+    };
+    let begun = spawn::init(request, decided).inspect_err(|_| {
+        // The first failure is what is told; a cgroup that stays is found by its lease.
+        let _ = groups.cgroup().map(Cgroup::remove);
+    })?;
+    match supply(&begun, &groups, spec, explain) {
+        Ok(()) => Ok(begun),
         Err(error) => {
-            // The first failure is what is told; a cgroup that stays is found by its lease.
-            let _ = cgroup.map(|cgroup| cgroup.remove());
+            begun.abandon();
             Err(error)
         }
     }
 }
 
-/// Makes the FIFO and opens its reading end, which also holds it open for the writer.
-fn make_fifo(bundle: &Path) -> Result<OwnedFd, CreateError> {
-    let path = bundle.join(START_FIFO);
-    let shown = || format!("make {}", path.display());
-    match mknodat(CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o600), 0) {
-        Ok(()) | Err(Errno::EXIST) => {}
-        Err(errno) => return Err(failed(shown())(errno)),
+/// Makes what init needs later than at its birth, while it builds its root.
+fn supply(
+    begun: &Begun,
+    groups: &Groups<'_>,
+    spec: &Spec,
+    explain: &mut Explainer,
+) -> Result<(), CreateError> {
+    if groups.cgroup().is_some() && !groups.are_born_into() {
+        groups.make(explain)?;
+        begun.order(&Order::Join)?;
     }
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    openat(CWD, &path, flags, Mode::empty()).map_err(failed(shown()))
-}
-
-struct Spawned {
-    pid: Pid,
-    pidfd: OwnedFd,
-    terminal: Option<OwnedFd>,
-    channel: OwnedFd,
-}
-
-fn spawn(
-    request: CreateRequest<'_>,
-    plan: &Plan,
-    cgroup: Option<&Cgroup>,
-    fifo: OwnedFd,
-) -> Result<Spawned, CreateError> {
-    let (ours, theirs) = socketpair(
-        AddressFamily::UNIX,
-        SocketType::SEQPACKET,
-        SocketFlags::CLOEXEC,
-        None,
-    )
-    .map_err(failed("make the channel to the init process"))?;
-    let stdio = match request.stdio {
-        Stdio::Fds {
-            stdin,
-            stdout,
-            stderr,
-        } => Some([stdin, stdout, stderr]),
-        Stdio::Terminal => None,
-    };
-    let copy = |fd: BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(fd, 3);
-    let explain_pipe = request.explain_pipe.map(copy).transpose();
-    let context = init::Context {
-        plan,
-        cgroup,
-        bundle: request.bundle,
-        channel: theirs,
-        fifo: Cell::new(Some(fifo)),
-        stdio,
-        explain: explain_pipe.map_err(failed("keep the pipe for steps"))?,
-        reaper: request.init_reaper,
-    };
-    let directory = match cgroup {
-        Some(cgroup) if cgroup.is_unified() => Some(cgroup.directory()?),
-        _ => None,
-    };
-    let begun = Instant::now();
-    let cloned = clone(plan, directory.as_ref())?;
-    match cloned {
-        Cloned::Child => init::main(&context),
-        Cloned::Parent { pid, pidfd } => {
-            drop(context);
-            if request.explain.is_on() {
-                let why = "a new process in namespaces of its own";
-                let command = plan.namespaces.as_unshare();
-                request
-                    .explain
-                    .report("clone", why, command, begun.elapsed());
-            }
-            let readied = ready(&ours, request.explain);
-            readied
-                .map(|terminal| Spawned {
-                    pid,
-                    terminal,
-                    channel: ours,
-                    pidfd: rustix::io::fcntl_dupfd_cloexec(&pidfd, 3).unwrap_or(pidfd),
-                })
-                .inspect_err(|_| {
-                    // 9 is SIGKILL. It may be gone already; then there is only the reaping to do.
-                    let _ = signals::kill(pid, 9);
-                    let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED);
-                })
-        }
+    let linux = spec.linux().as_ref();
+    if let Some(seccomp) = linux.and_then(|linux| linux.seccomp().as_ref()) {
+        let filter = explain.step(
+            "compile the filter",
+            "the allowed system calls become a program for the kernel, while init works",
+            String::new,
+            || compile(seccomp).map_err(PlanError::from),
+        )?;
+        begun.order(&Order::Filter(filter))?;
     }
+    Ok(())
 }
 
-/// Clones, inside a joined pid namespace if there is one: only children are born into it, so the
-/// caller enters it for its children's sake and goes back.
-fn clone(plan: &Plan, directory: Option<&OwnedFd>) -> Result<Cloned, CreateError> {
-    let request = CloneRequest {
-        namespaces: u64::from(plan.namespaces.create.bits()),
-        cgroup: directory.map(AsFd::as_fd),
-        sibling: false,
-    };
-    let Some(path) = &plan.namespaces.join_pid else {
-        return clone3(&request).map_err(failed("clone the init process"));
-    };
-    let open = |path: &Path| openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
-    let enter =
-        |fd: &OwnedFd| move_into_link_name_space(fd.as_fd(), Some(LinkNameSpaceType::ProcessID));
-    let act = || format!("join the pid namespace {}", path.display());
-    let own = open(Path::new("/proc/self/ns/pid")).map_err(failed(act()))?;
-    let theirs = open(path).map_err(failed(act()))?;
-    enter(&theirs).map_err(failed(act()))?;
-    let cloned = clone3(&request).map_err(failed("clone the init process"));
-    if !matches!(cloned, Ok(Cloned::Child)) {
-        enter(&own).map_err(failed("return to the pid namespace"))?;
+/// The control groups of a container that is being made.
+struct Groups<'a> {
+    hierarchies: &'a Hierarchies,
+    path: PathBuf,
+    /// `None` where this machine has none mounted.
+    plan: Option<CgroupPlan<'a>>,
+}
+
+impl<'a> Groups<'a> {
+    fn plan(
+        hierarchies: &'a Hierarchies,
+        spec: &'a Spec,
+        id: &ContainerId,
+    ) -> Result<Self, CreateError> {
+        let linux = spec.linux().as_ref();
+        let named = linux.and_then(|linux| linux.cgroups_path().clone());
+        let path = named.unwrap_or_else(|| PathBuf::from(format!("/lamina/lamina-{id}")));
+        let resources = linux.and_then(|linux| linux.resources().as_ref());
+        let plan = match hierarchies.version {
+            Version::None => None,
+            _ => Some(CgroupPlan::new(hierarchies, &path, resources)?),
+        };
+        Ok(Self {
+            hierarchies,
+            path,
+            plan,
+        })
     }
-    cloned
-}
 
-/// Waits until the child is set up, or says why not.
-fn ready(channel: &OwnedFd, explain: &mut Explainer) -> Result<Option<OwnedFd>, CreateError> {
-    let received = explain.step(
-        "wait for init",
-        "it mounts, masks and limits meanwhile",
-        String::new,
-        || report::receive(channel.as_fd()),
-    );
-    match received.map_err(failed("hear from the init process"))? {
-        Some((Report::Ready, terminal)) => Ok(terminal),
-        Some((Report::SetUp(failure) | Report::Start(failure), _)) => {
-            Err(CreateError::Init(failure))
-        }
-        None => Err(CreateError::InitGone),
+    fn cgroup(&self) -> Option<&Cgroup> {
+        self.plan.as_ref().map(|plan| &plan.cgroup)
+    }
+
+    /// A process is born into a cgroup of version 2; into those of version 1 it moves later.
+    fn are_born_into(&self) -> bool {
+        self.hierarchies.version == Version::V2
+    }
+
+    fn make(&self, explain: &mut Explainer) -> Result<(), CgroupError> {
+        let Some(plan) = &self.plan else {
+            return Ok(());
+        };
+        explain.step(
+            "cgroups",
+            "limits and accounts for all processes of the container together",
+            || self.hierarchies.command(&self.path),
+            || plan.make(self.hierarchies),
+        )
     }
 }

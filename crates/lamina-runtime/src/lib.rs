@@ -1,9 +1,11 @@
 //! OCI runtime: a spec and a root filesystem become a process.
 //!
 //! ```text
+//!                 ahead.rs     what is made before the spec is known
 //! spec, rootfs ─► plan/        what will be done, as values; decided before anything is done
 //!                 cgroup/      limits: directories made and written by the parent
-//!                 create.rs    clone3 ─► init/   the child: mounts, masks, limits, identity
+//!                 create.rs    spawn.rs ─► init/   the child: mounts, masks, limits, identity
+//!                 begun.rs     what the parent does beside it
 //!                 start.rs     a byte through a FIFO: the child becomes the program
 //!                 seccomp/     profile ─► rules ─► BPF
 //!                 compat.rs    older kernels
@@ -17,17 +19,22 @@
 
 #![forbid(unsafe_code)]
 
+mod ahead;
+mod begun;
 pub mod cgroup;
 mod compat;
 mod create;
 mod init;
 mod plan;
 pub mod seccomp;
+mod spawn;
 pub mod spec_default;
 mod start;
 
+pub use ahead::Ahead;
+pub use begun::Begun;
 pub use cgroup::{Cgroup, CgroupError};
-pub use create::{CreateError, CreateRequest, Created, Stdio, create};
+pub use create::{CreateError, CreateRequest, Created, Start, Stdio, begin, create};
 pub use init::report::Failure;
 pub use plan::PlanError;
 pub use start::{StartError, start, start_outcome};

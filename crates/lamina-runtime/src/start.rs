@@ -7,8 +7,8 @@ use lamina_types::ErrorKind;
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
 use rustix::io::Errno;
 
-use crate::create::START_FIFO;
 use crate::init::report::{self, Failure, Report};
+use crate::spawn::START_FIFO;
 
 /// Why a container did not start.
 #[derive(Debug, thiserror::Error)]

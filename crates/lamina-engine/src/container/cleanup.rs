@@ -11,7 +11,9 @@ use lamina_monitor::{Liveness, LivenessError, liveness};
 use lamina_store::{Area, Line, OpError, UndoError};
 use lamina_types::{ContainerId, ErrorKind};
 use rustix::fs::{Access, access};
+use rustix::io::Errno;
 
+use crate::Engine;
 use crate::container::find::{Container, FindError};
 use crate::container::state::{ContainerState, ContainerStatus};
 use crate::record::Record;
@@ -19,10 +21,18 @@ use crate::request::CreateRequest;
 use crate::rootfs::RootfsError;
 use crate::spec::isolation;
 use crate::volumes::{self, VolumeError};
-use crate::{Engine, cgroups};
 
 /// The lock that serialises start, cleanup and removal of one container.
 pub(crate) const LOCK: &str = "lock";
+
+/// Who says that a run is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Word {
+    /// Its monitor, which reaped init and killed what was left.
+    Monitor,
+    /// Records and the kernel: something may still run.
+    Found,
+}
 
 /// One part of a container that could not be removed.
 #[derive(Debug, thiserror::Error)]
@@ -113,7 +123,7 @@ impl Engine {
         if is_alive(&container)? {
             return Err(CleanupError::Running(id.clone()));
         }
-        self.remove_ended(&container)
+        self.remove_ended(&container, Word::Found)
     }
 
     /// The same for a container whose end the caller has been told by its monitor.
@@ -125,12 +135,12 @@ impl Engine {
         if !container.record.request.remove && is_alive(container)? {
             return Ok(());
         }
-        self.remove_ended(container)
+        self.remove_ended(container, Word::Monitor)
     }
 
-    fn remove_ended(&self, container: &Container) -> Result<(), CleanupError> {
+    fn remove_ended(&self, container: &Container, word: Word) -> Result<(), CleanupError> {
         let failures = if container.record.request.remove {
-            self.remove_all(container, true)
+            self.remove_all(container, true, word)
         } else {
             self.remove_run(&container.record)
         };
@@ -168,23 +178,25 @@ impl Engine {
 
     /// Removes the bundle and the control groups of an ended run.
     pub(crate) fn remove_run(&self, record: &Record) -> Vec<CleanupFailure> {
-        let mut failures = self
-            .remove_cgroups(record)
-            .unwrap_or_else(|error| vec![error]);
-        let run = self.run_dir().map_err(CleanupFailure::from);
-        let removed = run.and_then(|run| Ok(run.remove_tree(record.id.as_str())?));
-        failures.extend(removed.err());
+        let mut failures = self.remove_cgroups(record);
+        failures.extend(self.remove_bundle(record).err());
         failures
     }
 
+    fn remove_bundle(&self, record: &Record) -> Result<(), CleanupFailure> {
+        Ok(self.run_dir()?.remove_tree(record.id.as_str())?)
+    }
+
     /// Removes the control groups of an ended run, with everything that may still be in them.
-    fn remove_cgroups(&self, record: &Record) -> Result<Vec<CleanupFailure>, CleanupFailure> {
-        let Some(path) = self.cgroup(&record.id, &record.request) else {
-            return Ok(Vec::new());
-        };
-        let mut left = cgroups::existing(&path)?;
+    fn remove_cgroups(&self, record: &Record) -> Vec<CleanupFailure> {
+        self.try_remove_cgroups(record)
+            .unwrap_or_else(|error| vec![error])
+    }
+
+    fn try_remove_cgroups(&self, record: &Record) -> Result<Vec<CleanupFailure>, CleanupFailure> {
+        let mut left = self.cgroup_directories(&record.id, &record.request)?;
         // An empty group goes at once; what is still in use takes killing and patience.
-        left.retain(|dir| rustix::fs::rmdir(dir).is_err());
+        left.retain(|dir| !matches!(rustix::fs::rmdir(dir), Ok(()) | Err(Errno::NOENT)));
         if left.is_empty() {
             return Ok(Vec::new());
         }
@@ -197,12 +209,19 @@ impl Engine {
             .collect())
     }
 
-    /// Returns the path of a container's control groups; `None` if it cannot have any.
-    fn cgroup(&self, id: &ContainerId, request: &CreateRequest) -> Option<PathBuf> {
+    /// Returns the directories that a container's control groups may have.
+    pub(crate) fn cgroup_directories(
+        &self,
+        id: &ContainerId,
+        request: &CreateRequest,
+    ) -> Result<Vec<PathBuf>, PathError> {
         let asked = request.cgroup_parent.as_deref();
         let parent = asked.unwrap_or(&self.cgroup_parent);
-        // A path that breaks the rules was refused before any start.
-        isolation::cgroup(parent, id).ok()
+        // A path that breaks the rules was refused before any start: it has none.
+        match isolation::cgroup(parent, id) {
+            Ok(path) => Ok(self.hierarchies()?.directories(&path)),
+            Err(_) => Ok(Vec::new()),
+        }
     }
 
     /// Returns what an operation leases that is about to make, or to remove, all that a run has.
@@ -212,16 +231,20 @@ impl Engine {
         request: &CreateRequest,
     ) -> Result<Vec<Line>, PathError> {
         let mut lines = vec![Line::RunDir(self.bundle(id))];
-        if let Some(path) = self.cgroup(id, request) {
-            lines.extend(cgroups::possible(&path)?.into_iter().map(Line::Cgroup));
-        }
+        let directories = self.cgroup_directories(id, request)?;
+        lines.extend(directories.into_iter().map(Line::Cgroup));
         Ok(lines)
     }
 
     /// Removes a container that does not run, and everything that was made for it.
     ///
     /// Noted first, so that a kill in the middle leaves the rest to the next open.
-    pub(crate) fn remove_all(&self, container: &Container, volumes: bool) -> Vec<CleanupFailure> {
+    pub(crate) fn remove_all(
+        &self,
+        container: &Container,
+        volumes: bool,
+        word: Word,
+    ) -> Vec<CleanupFailure> {
         let record = &container.record;
         let id = &record.id;
         let mut lines = match self.run_lines(id, &record.request) {
@@ -242,7 +265,12 @@ impl Engine {
             Ok(operation) => operation,
             Err(error) => return vec![error.into()],
         };
-        let mut failures = self.remove_run(record);
+        let mut failures = Vec::new();
+        if word == Word::Found {
+            // Ends what may still run and write.
+            failures.extend(self.remove_cgroups(record));
+        }
+        failures.extend(self.remove_bundle(record).err());
         if volumes {
             let removed = volumes::remove_anonymous(&self.store, &record.volumes);
             failures.extend(removed.err().map(CleanupFailure::from));
@@ -252,6 +280,10 @@ impl Engine {
         failures.extend(snapshot.err());
         failures.extend(self.remove_name(container).err());
         failures.extend(self.remove_directory(id).err());
+        if word == Word::Monitor {
+            // Nothing runs any more, and the monitor has been removing them meanwhile.
+            failures.extend(self.remove_cgroups(record));
+        }
         if failures.is_empty() {
             failures.extend(operation.finish().err().map(CleanupFailure::from));
         }

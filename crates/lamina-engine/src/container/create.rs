@@ -111,26 +111,36 @@ impl Engine {
         progress: &dyn Progress,
         explain: &mut Explainer,
     ) -> Result<ContainerId, CreateError> {
-        let made = self.make(request, progress, explain)?;
+        let image = self.resolve(&request, progress, explain)?;
+        let made = self.make(request, &image, random_id()?, explain)?;
         made.operation.finish()?;
         Ok(made.record.id)
+    }
+
+    /// Finds the image, or gets it.
+    pub(crate) fn resolve(
+        &self,
+        request: &CreateRequest,
+        progress: &dyn Progress,
+        explain: &mut Explainer,
+    ) -> Result<Image, CreateError> {
+        check(request)?;
+        Ok(explain.step(
+            "find the image",
+            "a name leads to a manifest, and that to a configuration and layers, all by digest",
+            || format!("lamina image inspect {}", request.image.familiar()),
+            || self.image(request, progress),
+        )?)
     }
 
     /// Makes a container and leaves the operation open, for a start that belongs to it.
     pub(crate) fn make(
         &self,
         request: CreateRequest,
-        progress: &dyn Progress,
+        image: &Image,
+        id: ContainerId,
         explain: &mut Explainer,
     ) -> Result<Made, CreateError> {
-        check(&request)?;
-        let image = explain.step(
-            "find the image",
-            "a name leads to a manifest, and that to a configuration and layers, all by digest",
-            || format!("lamina image inspect {}", request.image.familiar()),
-            || self.image(&request, progress),
-        )?;
-        let id = random_id()?;
         // Everything that can be refused is refused before anything is made.
         process::plan(&request, &image.config.config, &id)?;
         spec::check(&request, &id)?;
@@ -140,13 +150,13 @@ impl Engine {
             Some(name) => name.clone(),
             None => default_name(0)?,
         };
-        let operation = self.begin(&image, &id, &first_name, &request)?;
+        let operation = self.begin(image, &id, &first_name, &request)?;
         let name = self.take_name(&operation, first_name, request.name.is_some(), &id)?;
         let dir = self
             .store
             .dir(Area::Containers)?
             .mkdir(id.as_str(), 0o700)?;
-        let rootfs = self.prepare(&request, &image, &id, explain)?;
+        let rootfs = self.prepare(&request, image, &id, explain)?;
         let created = Time::now().to_string();
         let volumes = volumes::ensure(&self.store, &operation, &wanted, &rootfs, &created)?;
         write_etc(&dir, &request, &id)?;
@@ -271,7 +281,7 @@ fn default_name(attempt: u32) -> Result<ContainerName, CreateError> {
         .expect("the words are valid names, as their test says"))
 }
 
-fn random_id() -> Result<ContainerId, CreateError> {
+pub(crate) fn random_id() -> Result<ContainerId, CreateError> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(CreateError::Random)?;
     Ok(ContainerId::from_random(bytes))

@@ -5,7 +5,7 @@ use lamina_monitor::LivenessError;
 use lamina_types::{ContainerId, ErrorKind};
 
 use crate::Engine;
-use crate::container::cleanup::{self, CleanupError};
+use crate::container::cleanup::{self, CleanupError, Word};
 use crate::container::find::FindError;
 use crate::container::stop::{self, StopError};
 
@@ -87,6 +87,9 @@ impl Engine {
             });
         }
         let volumes = options.volumes || container.record.request.remove;
-        Ok(cleanup::finish(id, self.remove_all(&container, volumes))?)
+        Ok(cleanup::finish(
+            id,
+            self.remove_all(&container, volumes, Word::Found),
+        )?)
     }
 }

@@ -2,12 +2,13 @@
 
 use lamina_image::Progress;
 use lamina_monitor::{ExitRecord, ForegroundStdio, Liveness, Relayed, SessionError, liveness};
+use lamina_store::Line;
 use lamina_types::ErrorKind;
 use lamina_types::explain::Explainer;
 
 use crate::Engine;
 use crate::container::cleanup::CleanupError;
-use crate::container::create::{CreateError, Made};
+use crate::container::create::{self, CreateError, Made};
 use crate::container::find::Container;
 use crate::container::start::{Running, StartError, StartOptions};
 use crate::request::CreateRequest;
@@ -58,8 +59,8 @@ pub enum Finished {
 impl Engine {
     /// Makes and starts a container under one operation.
     ///
-    /// Killed before the program is about to be executed, nothing is left; killed later, the
-    /// container goes on under its monitor. Without `--rm` it then stays, whatever is killed.
+    /// Killed while the container is made, nothing is left; killed later, its monitor starts it
+    /// all the same, and without `--rm` it stays, whatever else is killed.
     pub fn run(
         &self,
         request: CreateRequest,
@@ -67,15 +68,25 @@ impl Engine {
         progress: &dyn Progress,
         explain: &mut Explainer,
     ) -> Result<Running, RunError> {
+        let image = self.resolve(&request, progress, explain)?;
+        let id = create::random_id()?;
+        let monitor = self
+            .spawn_monitor(&id, &request, options, explain)
+            .map_err(StartError::from)?;
         let Made {
             operation,
             record,
             dir,
             rootfs,
-        } = self.make(request, progress, explain)?;
+        } = self.make(request, &image, id.clone(), explain)?;
         let container = Container { dir, record };
-        let id = container.record.id.clone();
-        match self.launch(&container, &rootfs, &operation, options, explain) {
+        if !container.record.request.remove {
+            // What the program writes is the user's.
+            operation
+                .lease(&[Line::Published])
+                .map_err(StartError::from)?;
+        }
+        match self.launch(&container, &rootfs, &operation, monitor, explain) {
             Ok(session) => {
                 operation.finish().map_err(StartError::from)?;
                 Ok(Running {

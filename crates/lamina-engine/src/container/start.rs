@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use lamina_fs::{At, Dir, LockError, PathError};
 use lamina_monitor::{
-    Inherited, LivenessError, MONITOR_JSON, MonitorConfig, Session, SessionError, SpawnError,
+    Ahead, Begin, LivenessError, MONITOR_JSON, MonitorConfig, Session, SessionError, SpawnError,
+    Spawned,
 };
 use lamina_store::{Line, OpError, Operation};
 use lamina_types::explain::Explainer;
@@ -23,6 +24,7 @@ use crate::devices::{self, DeviceError};
 use crate::files::{EtcFiles, write_new};
 use crate::process::{self, ProcessError, ProcessPlan};
 use crate::record::Record;
+use crate::request::{CreateRequest, NetworkMode};
 use crate::rootfs::RootfsError;
 use crate::selinux::{self, LabelError, Labels};
 use crate::spec::{self, SpecError};
@@ -150,10 +152,11 @@ impl Engine {
             return Err(StartError::Running(id.clone()));
         }
         cleanup::finish(id, self.remove_run(&container.record))?;
+        let monitor = self.spawn_monitor(id, &container.record.request, options, explain)?;
         let rootfs = self.existing_rootfs(id)?;
         let lines = self.run_lines(id, &container.record.request)?;
         let operation = self.store.ops().begin("start", &lines)?;
-        let session = self.launch(&container, &rootfs, &operation, options, explain)?;
+        let session = self.launch(&container, &rootfs, &operation, monitor, explain)?;
         operation.finish()?;
         Ok(Running {
             id: id.clone(),
@@ -162,7 +165,23 @@ impl Engine {
         })
     }
 
-    /// Builds the bundle, and has a monitor make and start the container.
+    /// Starts the monitor of a container that is about to be made, or to be started: it comes to
+    /// life while its bundle is written.
+    pub(crate) fn spawn_monitor(
+        &self,
+        id: &ContainerId,
+        request: &CreateRequest,
+        options: &StartOptions,
+        explain: &mut Explainer,
+    ) -> Result<Spawned, SpawnError> {
+        let ahead = Ahead {
+            explain_pipe: options.explain_pipe.as_ref().map(AsFd::as_fd),
+            network: request.isolation.network != NetworkMode::Host,
+        };
+        lamina_monitor::spawn(&self.bundle(id), &self.config.binary, explain, ahead)
+    }
+
+    /// Builds the bundle, and has the monitor make and start the container.
     ///
     /// The operation names the bundle already; the caller finishes it, or drops it to undo.
     pub(crate) fn launch(
@@ -170,7 +189,7 @@ impl Engine {
         container: &Container,
         rootfs: &Rootfs,
         operation: &Operation,
-        options: &StartOptions,
+        monitor: Spawned,
         explain: &mut Explainer,
     ) -> Result<Session, StartError> {
         let record = &container.record;
@@ -188,35 +207,25 @@ impl Engine {
         )?;
         let bundle = self.bundle(&record.id);
         self.write_bundle(container, &spec, rootfs, explain)?;
-        let mut session = lamina_monitor::spawn(
-            &bundle,
-            &self.config.binary,
-            explain,
-            Inherited {
-                explain_pipe: options.explain_pipe.as_ref().map(AsFd::as_fd),
-                lease: Some(operation.as_fd()),
-            },
-        )?;
+        // All processes of the container are found by its control groups, which the operation
+        // names. Where there are none, its first process is noted before it may go on.
+        let groups = self.cgroup_directories(&record.id, &record.request)?;
+        let start = !groups.is_empty();
+        let lease = Some(operation.as_fd());
+        let mut session = monitor.begin(Begin { start, lease })?;
         let created = explain.step(
             "wait for the container's first process",
-            "it has its namespaces and its root filesystem, and waits to be told to execute the \
-             program; a network would be attached now",
+            "the monitor makes it, and it makes its own root filesystem from inside its namespaces",
             String::new,
             || session.created().map(|created| created.state.init.clone()),
         )?;
-        let mut lines = Vec::new();
-        if let Ok(pid) = i32::try_from(created.pid) {
-            lines.push(Line::Process {
+        if let (false, Ok(pid)) = (start, i32::try_from(created.pid)) {
+            operation.lease(&[Line::Process {
                 pid,
                 start_time: created.start_time,
                 boot_id: created.boot_id,
-            });
+            }])?;
         }
-        // What the program writes is the user's.
-        if !record.request.remove {
-            lines.push(Line::Published);
-        }
-        operation.lease(&lines)?;
         explain.step(
             "start the program",
             "the first process drops what it no longer needs and becomes the program",

@@ -24,6 +24,8 @@ pub struct Session {
     started: bool,
     pub(super) ended: Option<ExitRecord>,
     foreground: bool,
+    /// Whether the monitor starts the program without being told to.
+    is_start_ordered: bool,
     /// How many bytes of input may be sent before credit comes.
     pub(super) window: usize,
 }
@@ -97,9 +99,10 @@ pub(super) enum Event<'a> {
 }
 
 impl Session {
-    pub(super) fn foreground(socket: OwnedFd) -> Self {
+    pub(super) fn foreground(socket: OwnedFd, is_start_ordered: bool) -> Self {
         Self {
             foreground: true,
+            is_start_ordered,
             ..Self::watching(socket)
         }
     }
@@ -114,6 +117,7 @@ impl Session {
             started: false,
             ended: None,
             foreground: false,
+            is_start_ordered: false,
             window: STDIN_WINDOW,
         }
     }
@@ -131,12 +135,12 @@ impl Session {
         self.started
     }
 
-    /// Lets init execute the program and waits until it has.
+    /// Lets init execute the program, unless the monitor does so by itself, and waits until it has.
     ///
     /// [`SessionError::Failed`] carries the exit code of a program that cannot be executed (126,
     /// 127); the exit is recorded by then. [`created`](Self::created) need not be called before.
     pub fn start(&mut self) -> Result<(), SessionError> {
-        if !self.started {
+        if !self.started && !self.is_start_ordered {
             self.say(Kind::Start, &[])?;
         }
         while !self.started && self.ended.is_none() {

@@ -11,9 +11,9 @@ use lamina_types::ErrorKind;
 use lamina_types::explain::Explainer;
 use rustix::io::Errno;
 
-use super::Session;
+use super::{Session, SessionError};
 use crate::door::{self, Door};
-use crate::protocol::socket;
+use crate::protocol::{Kind, socket};
 
 /// Why no monitor could be started.
 #[derive(Debug, thiserror::Error)]
@@ -50,39 +50,69 @@ impl SpawnError {
     }
 }
 
-/// What a monitor inherits beside its socket.
+/// What a monitor is told at its birth, before there is a bundle.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Inherited<'a> {
+pub struct Ahead<'a> {
     /// The pipe that the monitor and init write their steps to.
     pub explain_pipe: Option<BorrowedFd<'a>>,
+    /// Whether the container will have a network namespace of its own.
+    pub network: bool,
+}
+
+/// What a monitor begins with.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Begin<'a> {
+    /// Whether the program is executed as soon as all is set up. Otherwise [`Session::start`] says
+    /// when, after whatever needs the container's namespaces.
+    pub start: bool,
     /// The locked file of the operation that starts the container. The monitor holds it until the
     /// program runs or everything has ended, so that nobody undoes the operation of a killed
     /// spawner while its monitor is still making what is to be undone.
     pub lease: Option<BorrowedFd<'a>>,
 }
 
+/// A monitor that waits for its bundle to be written. Dropped, it ends without having done anything.
+#[derive(Debug)]
+pub struct Spawned {
+    socket: OwnedFd,
+}
+
+impl Spawned {
+    /// Has the monitor read the bundle and make the container.
+    ///
+    /// The session returned is the foreground client's; dropping it before the start ends the
+    /// container.
+    pub fn begin(self, begin: Begin<'_>) -> Result<Session, SessionError> {
+        let payload = [u8::from(begin.start)];
+        match socket::send_some(self.socket.as_fd(), Kind::Begin, &payload, begin.lease) {
+            // The monitor was killed: the session says so.
+            Err(Errno::PIPE | Errno::CONNRESET) => {}
+            // A frame this small is taken whole by an empty socket.
+            other => drop(other.map_err(SessionError::Socket)?),
+        }
+        Ok(Session::foreground(self.socket, begin.start))
+    }
+}
+
 /// Starts the monitor of a bundle: `binary` executed again, in its own session, as nobody's child,
-/// through a read-only door.
-///
-/// The session returned is the foreground client's; dropping it before the start ends the
-/// container.
+/// through a read-only door. The bundle need not exist yet: `ahead` is what can be done without it.
 pub fn spawn(
     bundle: &Path,
     binary: &Path,
     explain: &mut Explainer,
-    inherited: Inherited<'_>,
-) -> Result<Session, SpawnError> {
+    ahead: Ahead<'_>,
+) -> Result<Spawned, SpawnError> {
     let path = bundle.as_os_str().as_bytes();
     let path = CString::new(path).map_err(|_| SpawnError::Bundle(bundle.to_owned()))?;
     let (program, how) = open_door(binary, explain)?;
     let (ours, theirs) = socket::pair().map_err(SpawnError::Socket)?;
-    execute(&program, how, &path, &theirs, explain, inherited).map_err(|source| {
+    execute(&program, how, &path, &theirs, explain, ahead).map_err(|source| {
         SpawnError::Execute {
             path: binary.to_owned(),
             source,
         }
     })?;
-    Ok(Session::foreground(ours))
+    Ok(Spawned { socket: ours })
 }
 
 fn open_door(binary: &Path, explain: &mut Explainer) -> Result<(OwnedFd, Door), PathError> {
@@ -104,20 +134,17 @@ fn execute(
     bundle: &CString,
     socket: &OwnedFd,
     explain: &mut Explainer,
-    inherited: Inherited<'_>,
+    ahead: Ahead<'_>,
 ) -> Result<(), Errno> {
     let entry = CString::new(crate::ENTRY).unwrap_or_default();
     let mut descriptors = vec![socket.as_fd()];
     let mut arguments = vec![c"lamina", entry.as_c_str(), bundle.as_c_str()];
-    let optional = [
-        (inherited.explain_pipe, c"explain"),
-        (inherited.lease, c"lease"),
-    ];
-    for (descriptor, word) in optional {
-        if let Some(descriptor) = descriptor {
-            descriptors.push(descriptor);
-            arguments.push(word);
-        }
+    if let Some(pipe) = ahead.explain_pipe {
+        descriptors.push(pipe);
+        arguments.push(c"explain");
+    }
+    if ahead.network {
+        arguments.push(c"network");
     }
     explain.step(
         "execute the monitor",

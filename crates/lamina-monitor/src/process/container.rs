@@ -3,7 +3,7 @@
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use lamina_fs::Dir;
-use lamina_runtime::{Cgroup, CreateRequest, Stdio, start_outcome};
+use lamina_runtime::{Ahead, Cgroup, CreateError, CreateRequest, Start, Stdio, start_outcome};
 use lamina_types::explain::Explainer;
 use lamina_types::{ErrorKind, Rootfs};
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
@@ -17,7 +17,6 @@ use crate::protocol::Failure;
 /// A container's init and what came with it.
 #[derive(Debug)]
 pub(super) struct Container {
-    pub(super) pid: Pid,
     pub(super) pidfd: OwnedFd,
     /// Readable when init has executed the program or failed to; `None` once that is known.
     pub(super) errors: Option<OwnedFd>,
@@ -34,19 +33,37 @@ pub(super) struct Documents {
     pub(super) rootfs: Rootfs,
 }
 
-/// Makes the container, up to the point where init waits for the start.
-pub(super) fn create(
+/// A container whose init sets itself up.
+#[derive(Debug)]
+pub(super) struct Begun {
+    container: lamina_runtime::Begun,
+    ours: Ours,
+}
+
+/// How a container is made.
+#[derive(Debug)]
+pub(super) struct Wanted<'a> {
+    /// Whether init becomes the program when [`Begun::start`] is called, otherwise when [`start`]
+    /// is.
+    pub(super) start: bool,
+    /// Where init writes its steps to.
+    pub(super) pipe: Option<BorrowedFd<'a>>,
+    pub(super) ahead: Ahead,
+}
+
+/// Makes the container's init.
+pub(super) fn begin(
     bundle: &Dir,
     documents: &Documents,
+    wanted: Wanted<'_>,
     explain: &mut Explainer,
-    pipe: Option<BorrowedFd<'_>>,
-) -> Result<(Container, Ours), Failure> {
+) -> Result<Begun, Failure> {
     let Documents {
         config,
         spec,
         rootfs,
     } = documents;
-    let (stdio, mut ours) = if config.tty {
+    let (stdio, ours) = if config.tty {
         (Stdio::Terminal, Ours::default())
     } else {
         let (theirs, ours) = explain
@@ -70,22 +87,55 @@ pub(super) fn create(
         rootfs,
         bundle: bundle.path(),
         stdio,
+        start: match wanted.start {
+            true => Start::Ordered,
+            false => Start::Fifo,
+        },
         explain,
-        explain_pipe: pipe,
+        explain_pipe: wanted.pipe,
         init_reaper: config.init_reaper,
     };
-    let created = lamina_runtime::create(request).map_err(|e| Failure::new(125, e.kind(), &e))?;
-    if let Some(terminal) = created.terminal {
-        ours = of_terminal(terminal, config.stdin_open)?;
+    let container = lamina_runtime::begin(request, wanted.ahead).map_err(|e| failed(&e))?;
+    Ok(Begun { container, ours })
+}
+
+pub(super) fn failed(error: &CreateError) -> Failure {
+    Failure::new(125, error.kind(), error)
+}
+
+impl Begun {
+    pub(super) fn pid(&self) -> Pid {
+        self.container.pid()
     }
-    let container = Container {
-        pid: created.pid,
-        pidfd: created.pidfd,
-        errors: Some(created.errors),
-        cgroup: created.cgroup,
-        has_survivors: !has_own_pids(spec),
-    };
-    Ok((container, ours))
+
+    pub(super) fn pidfd(&self) -> BorrowedFd<'_> {
+        self.container.pidfd()
+    }
+
+    /// Lets init execute the program once all is set up.
+    pub(super) fn start(&self) -> Result<(), Failure> {
+        self.container.start().map_err(|e| failed(&e))
+    }
+
+    /// Waits until init is set up.
+    pub(super) fn ready(
+        self,
+        documents: &Documents,
+        explain: &mut Explainer,
+    ) -> Result<(Container, Ours), Failure> {
+        let mut ours = self.ours;
+        let created = self.container.ready(explain).map_err(|e| failed(&e))?;
+        if let Some(terminal) = created.terminal {
+            ours = of_terminal(terminal, documents.config.stdin_open)?;
+        }
+        let container = Container {
+            pidfd: created.pidfd,
+            errors: Some(created.errors),
+            cgroup: created.cgroup,
+            has_survivors: !has_own_pids(&documents.spec),
+        };
+        Ok((container, ours))
+    }
 }
 
 /// The user the program runs as, who owns its pipes.
@@ -136,6 +186,14 @@ impl Container {
         if let (true, Some(cgroup)) = (self.has_survivors, &self.cgroup) {
             // Whoever removes the cgroup kills what is left again, and reports.
             let _ = cgroup.kill_all();
+        }
+    }
+
+    /// Removes its control groups, which are empty by now, so that whoever cleans up need not.
+    pub(super) fn remove_cgroup(&self) {
+        for dir in self.cgroup.iter().flat_map(Cgroup::directories) {
+            // Whoever cleans up tries again, and harder.
+            let _ = rustix::fs::rmdir(dir);
         }
     }
 

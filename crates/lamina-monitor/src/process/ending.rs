@@ -36,6 +36,8 @@ impl Supervisor {
         let record = self.record(status.as_ref(), finished_at);
         self.publish(&record);
         self.tell(&record);
+        // Under the lock still: the next run makes control groups of the same names.
+        self.container.remove_cgroup();
         self.retire();
         self.linger();
         self.clean_up();

@@ -21,20 +21,20 @@ use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
+use lamina_runtime::{Ahead, CreateError};
 use lamina_sys::inherited;
 use lamina_types::ErrorKind;
 use lamina_types::explain::{Explainer, Step};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 
-use crate::protocol::socket::send;
-use crate::protocol::{Failure, Kind};
+use crate::protocol::socket::{receive, send};
+use crate::protocol::{Failure, HEADER, Kind, header};
 
 /// The number under which a monitor finds its spawner's socket.
 const CONTROL: i32 = 3;
-/// The number of the first descriptor that the arguments name, in their order: `explain` is the
-/// pipe for step records, `lease` the locked file of the operation that starts the container.
-const NAMED: i32 = 4;
+/// The number of the pipe for step records, if the arguments say that there is one.
+const EXPLAIN: i32 = 4;
 
 /// Runs a monitor; `arguments` are those after [`crate::ENTRY`]. Returns the process's exit code.
 ///
@@ -47,17 +47,28 @@ pub fn main(arguments: &[OsString]) -> u8 {
     let Ok(control) = inherited::take(CONTROL) else {
         return 125;
     };
-    let (mut pipe, mut lease) = (None, None);
-    for (number, word) in (NAMED..).zip(rest) {
-        match word.to_str() {
-            Some("explain") => pipe = inherited::take(number).ok(),
-            Some("lease") => lease = inherited::take(number).ok(),
-            _ => {}
-        }
-    }
+    let is_explained = rest.iter().any(|word| word == "explain");
+    let pipe = is_explained
+        .then(|| inherited::take(EXPLAIN).ok())
+        .flatten();
     // Only a name for ps; a kernel that refuses it changes nothing.
     let _ = rustix::thread::set_name(c"lamina-monitor");
-    match run(Path::new(bundle), &control, pipe, lease) {
+    let mut explain = explainer(pipe.as_ref());
+    // What needs no bundle is done while it is being written.
+    cgroup::leave_callers(&mut explain);
+    let has_network = rest.iter().any(|word| word == "network");
+    let ahead = Ahead::prepare(has_network, &mut explain);
+    let Some(begin) = begin(&control) else {
+        // The spawner went away, or had nothing to be done after all.
+        return 0;
+    };
+    let told = Told {
+        bundle: Path::new(bundle),
+        start: begin.start,
+        pipe,
+        ahead,
+    };
+    match run(told, &control, explain, begin.lease) {
         Ok(()) => 0,
         Err(failure) => {
             tell(&control, &failure);
@@ -66,23 +77,61 @@ pub fn main(arguments: &[OsString]) -> u8 {
     }
 }
 
-fn run(
-    bundle: &Path,
-    control: &OwnedFd,
+/// What the spawner wants done, see [`Kind::Begin`].
+struct Begin {
+    start: bool,
+    lease: Option<OwnedFd>,
+}
+
+/// Waits for the word to begin. Nothing behind it is read: that is for the supervisor.
+fn begin(control: &OwnedFd) -> Option<Begin> {
+    let mut frame = [0; HEADER + 1];
+    let mut lease = None;
+    let mut length = 0;
+    while length < frame.len() {
+        match receive(control.as_fd(), &mut frame[length..]) {
+            Ok((0, _)) | Err(_) => return None,
+            Ok((more, fd)) => {
+                length += more;
+                lease = fd.or(lease);
+            }
+        }
+    }
+    let (head, [start]) = frame.split_at(HEADER) else {
+        return None;
+    };
+    (head == header(Kind::Begin, 1)).then_some(Begin {
+        start: *start == 1,
+        lease,
+    })
+}
+
+/// What a monitor has been told, and has made of it so far.
+struct Told<'a> {
+    bundle: &'a Path,
+    /// Whether the program is to be executed as soon as all is set up.
+    start: bool,
+    /// Where init writes its steps to.
     pipe: Option<OwnedFd>,
+    ahead: Result<Ahead, CreateError>,
+}
+
+fn run(
+    told: Told<'_>,
+    control: &OwnedFd,
+    mut explain: Explainer,
     lease: Option<OwnedFd>,
 ) -> Result<(), Failure> {
     let internal = |errno: Errno| Failure::new(125, ErrorKind::Internal, &errno);
-    let mut explain = explainer(pipe.as_ref());
     let spawner = control
         .try_clone()
         .map_err(|e| Failure::new(125, ErrorKind::of_io(&e), &e))?;
     let flags = fcntl_getfl(&spawner).map_err(internal)?;
     fcntl_setfl(&spawner, flags | OFlags::NONBLOCK).map_err(internal)?;
-    let mut supervisor = setup::setup(bundle, spawner, &mut explain, pipe.as_ref())?;
+    let mut supervisor = setup::setup(told, spawner, &mut explain)?;
     supervisor.lease = lease;
     // Nobody waits for the end of the pipe but the reader of the steps, who must not wait for us.
-    drop((explain, pipe));
+    drop(explain);
     supervisor.run().map_err(internal)
 }
 

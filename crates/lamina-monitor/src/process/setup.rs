@@ -1,23 +1,22 @@
 //! From a bundle to a container whose init waits, with everything a supervisor holds.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
 use std::time::Duration;
 
-use lamina_fs::{Dir, Lock, LockError, PathError, Rank};
+use lamina_fs::{Dir, Durability, Lock, LockError, PathError, Rank};
 use lamina_types::ErrorKind;
 use lamina_types::explain::Explainer;
 use serde::Deserialize;
 
+use super::Told;
 use super::client::{Client, Role};
-use super::container::{self, Container, Documents};
+use super::container::{self, Begun, Documents, Wanted};
 use super::supervise::Supervisor;
-use super::{cgroup, stdio::Ours};
 use crate::config::{MONITOR_JSON, MonitorConfig};
 use crate::log::LogWriter;
 use crate::protocol::Failure;
 use crate::protocol::socket::listen_in;
-use crate::record::{Identity, IdentityError, MONITOR_LOCK, State, Status};
+use crate::record::{Identity, IdentityError, MONITOR_LOCK, STATE_JSON, State, Status};
 use crate::time::Time;
 
 /// How long a monitor that is about to end is waited for.
@@ -69,12 +68,13 @@ impl From<SetupError> for Failure {
 
 /// Makes the container and everything to supervise it with, and tells the spawner.
 pub(super) fn setup(
-    bundle: &Path,
+    told: Told<'_>,
     spawner: OwnedFd,
     explain: &mut Explainer,
-    pipe: Option<&OwnedFd>,
 ) -> Result<Supervisor, Failure> {
-    let bundle = Dir::open(bundle).map_err(SetupError::from)?;
+    let Told { start, pipe, .. } = told;
+    let ahead = told.ahead.map_err(|error| container::failed(&error))?;
+    let bundle = Dir::open(told.bundle).map_err(SetupError::from)?;
     let documents = explain.step(
         "read the bundle",
         "what the container is to be: an OCI spec, its root filesystem, and what the monitor does",
@@ -95,54 +95,33 @@ pub(super) fn setup(
             || Lock::exclusive_within(&state_dir, MONITOR_LOCK, Rank::Container, PATIENCE),
         )
         .map_err(SetupError::from)?;
-    cgroup::leave_callers(explain);
     let listener = listen_in(&bundle).map_err(SetupError::Socket)?;
-    let pipe = pipe.map(AsFd::as_fd);
-    let (container, ours) = container::create(&bundle, &documents, explain, pipe)?;
-    let held = Held {
-        bundle,
-        state_dir,
-        lock,
-        listener,
+    let wanted = Wanted {
+        start,
+        pipe: pipe.as_ref().map(AsFd::as_fd),
+        ahead,
     };
-    supervisor(held, documents.config, container, ours, spawner)
-}
-
-struct Held {
-    bundle: Dir,
-    state_dir: Dir,
-    lock: Lock,
-    listener: OwnedFd,
-}
-
-fn supervisor(
-    held: Held,
-    config: MonitorConfig,
-    container: Container,
-    ours: Ours,
-    spawner: OwnedFd,
-) -> Result<Supervisor, Failure> {
-    let init = Identity::of(container.pid, container.pidfd.as_fd()).map_err(SetupError::from)?;
-    let state = State {
-        version: State::VERSION,
-        status: Status::Created,
-        init,
-        monitor_pid: std::process::id(),
-        created_at: Time::now(),
-        started_at: None,
-    };
-    let log_dir = held.state_dir.try_clone().map_err(SetupError::from)?;
+    let begun = container::begin(&bundle, &documents, wanted, explain)?;
+    let (state, former) = record(&begun, &state_dir)?;
+    if start {
+        begun.start()?;
+    }
+    let (container, ours) = begun.ready(&documents, explain).inspect_err(|_| {
+        forget(&state_dir, former.as_deref());
+    })?;
+    let log_dir = state_dir.try_clone().map_err(SetupError::from)?;
+    let config = documents.config;
     let mut supervisor = Supervisor {
         log: LogWriter::new(log_dir, config.log.clone()),
         config,
-        bundle: held.bundle,
-        state_dir: held.state_dir,
-        lock: Some(held.lock),
-        listener: Some(held.listener),
+        bundle,
+        state_dir,
+        lock: Some(lock),
+        listener: Some(listener),
         clients: Vec::new(),
         container,
         state,
-        is_starting: false,
+        is_starting: start,
         is_taken: false,
         stdin: ours.stdin,
         outputs: ours.outputs,
@@ -150,13 +129,40 @@ fn supervisor(
         lease: None,
         buffer: Vec::new(),
     };
-    // A container whose process later commands could not find must not come to be: leaving drops
-    // the channel, and init, which is not started yet, ends with it.
-    supervisor.publish_state().map_err(SetupError::from)?;
     let mut client = Client::new(spawner, Role::Foreground);
     supervisor.greet(&mut client);
     supervisor.clients.push(client);
     Ok(supervisor)
+}
+
+/// Writes which process init is, before it can become the program: a container whose process later
+/// commands could not find must not come to be. Returns what was written, and what stood there.
+///
+/// Where this fails, leaving drops the channel, and init ends with it.
+fn record(begun: &Begun, state_dir: &Dir) -> Result<(State, Option<Vec<u8>>), SetupError> {
+    let state = State {
+        version: State::VERSION,
+        status: Status::Created,
+        init: Identity::of(begun.pid(), begun.pidfd())?,
+        monitor_pid: std::process::id(),
+        created_at: Time::now(),
+        started_at: None,
+    };
+    let former = match state_dir.read(STATE_JSON, LIMIT) {
+        Err(error) if error.is_not_found() => None,
+        other => Some(other?),
+    };
+    state.write(state_dir)?;
+    Ok((state, former))
+}
+
+/// Takes back the record of a container that did not come to be. If the disk refuses, the record
+/// names a dead process, which later commands say.
+fn forget(state_dir: &Dir, former: Option<&[u8]>) {
+    let _ = match former {
+        None => state_dir.unlink(STATE_JSON),
+        Some(bytes) => state_dir.replace(STATE_JSON, bytes, 0o600, Durability::Volatile),
+    };
 }
 
 fn read_documents(bundle: &Dir) -> Result<Documents, SetupError> {

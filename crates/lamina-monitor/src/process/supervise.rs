@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use lamina_fs::{Dir, Durability, Lock, PathError};
+use lamina_fs::{Dir, Lock, PathError};
 use lamina_sys::signals::pidfd_kill;
 use lamina_types::ErrorKind;
 use rustix::event::{PollFd, PollFlags};
@@ -17,7 +17,7 @@ use crate::config::MonitorConfig;
 use crate::log::LogWriter;
 use crate::poll;
 use crate::protocol::{Failure, Kind};
-use crate::record::{STATE_JSON, State, Status};
+use crate::record::{State, Status};
 use crate::time::Time;
 
 /// More clients are not accepted at once.
@@ -151,9 +151,7 @@ impl Supervisor {
     }
 
     pub(super) fn publish_state(&self) -> Result<(), PathError> {
-        let json = serde_json::to_vec(&self.state).unwrap_or_default();
-        self.state_dir
-            .replace(STATE_JSON, &json, 0o600, Durability::Volatile)
+        self.state.write(&self.state_dir)
     }
 
     fn accept(&mut self) {

@@ -58,6 +58,10 @@ kinds! {
     Exit = 15,
     /// Client: I have the end and will clean up.
     Taken = 16,
+    /// Spawner, first of all: the bundle is written, and here is the operation's lock, if there is
+    /// one. One byte: 1 if the program is to be executed as soon as all is set up, without a
+    /// [`Kind::Start`].
+    Begin = 17,
 }
 
 /// One frame.
@@ -205,7 +209,7 @@ mod tests {
     fn unknown_kinds_and_reserved_bytes_are_refused() {
         for (bytes, error) in [
             ([0, 0, 0, 0, 0, 0, 0, 0], ProtocolError::Kind(0)),
-            ([17, 0, 0, 0, 0, 0, 0, 0], ProtocolError::Kind(17)),
+            ([18, 0, 0, 0, 0, 0, 0, 0], ProtocolError::Kind(18)),
             ([1, 0, 1, 0, 0, 0, 0, 0], ProtocolError::Reserved),
         ] {
             let mut decoder = Decoder::default();

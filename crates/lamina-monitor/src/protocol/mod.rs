@@ -10,6 +10,8 @@
 //! others connect to `monitor.sock` in the bundle. A monitor greets each with [`Kind::Created`], a
 //! pidfd of init attached, and [`Kind::Started`] if the program runs.
 //!
+//! - A monitor is spawned ahead of its bundle, so that executing it costs the spawner no time, and
+//!   does nothing before [`Kind::Begin`].
 //! - Output goes to the foreground client with back-pressure: while its socket is full the pipes
 //!   are not read. Other clients get output after [`Kind::Attach`] and never slow the container:
 //!   what does not fit is dropped and its length told by [`Kind::Gap`].

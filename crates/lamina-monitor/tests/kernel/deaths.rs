@@ -7,9 +7,10 @@ use std::os::fd::AsRawFd;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use lamina_monitor::{Liveness, SessionError, connect, read_exit, read_state};
+use lamina_monitor::{Ahead, Liveness, SessionError, connect, read_exit, read_state};
 use lamina_sys::signals::{kill, pidfd_kill};
 use lamina_types::Signal;
+use lamina_types::explain::Explainer;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::process::Pid;
@@ -35,6 +36,14 @@ pub(crate) const TESTS: &[Test] = &[
     (
         "privileged_a_monitor_killed_before_the_start_leaves_nothing",
         monitor_before_start,
+    ),
+    (
+        "privileged_a_monitor_that_is_not_needed_after_all_ends",
+        never_begun,
+    ),
+    (
+        "privileged_a_failed_set_up_leaves_the_former_record",
+        failed_set_up,
     ),
     (
         "privileged_the_binary_cannot_be_written_from_a_container",
@@ -125,6 +134,53 @@ fn killed_monitor() {
         read_exit(&container.state_dir()).unwrap().is_none(),
         "nothing is invented"
     );
+}
+
+/// Returns whether a process has this word among its arguments.
+fn runs_with(argument: &str) -> bool {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let mut arguments = processes.filter_map(|p| std::fs::read(p.path().join("cmdline")).ok());
+    arguments.any(|words| {
+        words
+            .split(|byte| *byte == 0)
+            .any(|word| word == argument.as_bytes())
+    })
+}
+
+fn never_begun() {
+    let container = Container::of("true");
+    let bundle = container.bundle();
+    let ahead = Ahead {
+        network: true,
+        ..Ahead::default()
+    };
+    let program = env::current_exe().unwrap();
+    let spawned = lamina_monitor::spawn(&bundle, &program, &mut Explainer::off(), ahead).unwrap();
+    let is_there = || runs_with(bundle.to_str().unwrap());
+    assert!(is_there());
+    drop(spawned);
+    assert!(eventually(PATIENCE, || !is_there()));
+    assert!(read_state(&container.state_dir()).unwrap().is_none());
+    assert!(!container.is_cleaned(Duration::ZERO), "nothing was begun");
+}
+
+fn failed_set_up() {
+    let mut container = Container::of("true");
+    let mut session = container.spawn();
+    session.start().unwrap();
+    let exit = session.wait().unwrap();
+    drop(session);
+    let before = read_state(&container.state_dir()).unwrap().unwrap();
+    let mounts = container.spec["mounts"].as_array_mut().unwrap();
+    mounts.push(serde_json::json!({
+        "destination": "/x", "type": "bind", "source": "/no/such", "options": ["bind"],
+    }));
+    let mut session = container.spawn();
+    let error = session.created().unwrap_err();
+    assert!(matches!(error, SessionError::Failed(_)), "{error:?}");
+    assert_eq!(read_state(&container.state_dir()).unwrap(), Some(before));
+    let ended = || matches!(container.liveness(), Liveness::Exited(now) if now == exit);
+    assert!(eventually(PATIENCE, ended), "{:?}", container.liveness());
 }
 
 fn monitor_before_start() {

@@ -12,7 +12,7 @@ use std::{env, iter};
 
 use lamina_fs::Dir;
 use lamina_monitor::{
-    ForegroundStdio, Inherited, Liveness, LogConfig, MonitorConfig, Relayed, Session, liveness,
+    Ahead, Begin, ForegroundStdio, Liveness, LogConfig, MonitorConfig, Relayed, Session, liveness,
 };
 use lamina_types::explain::Explainer;
 use lamina_types::{ContainerId, Rootfs};
@@ -232,7 +232,9 @@ fn spawn(bundle: &Path) -> Session {
 }
 
 pub(crate) fn spawn_from(bundle: &Path, binary: &Path) -> Session {
-    lamina_monitor::spawn(bundle, binary, &mut Explainer::off(), Inherited::default()).unwrap()
+    let ahead = Ahead::default();
+    let spawned = lamina_monitor::spawn(bundle, binary, &mut Explainer::off(), ahead).unwrap();
+    spawned.begin(Begin::default()).unwrap()
 }
 
 /// The client process that tests kill: creates, and if the file `hold` is not there starts and

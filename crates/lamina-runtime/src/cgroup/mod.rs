@@ -5,7 +5,8 @@
 //! v2 wants instead of device files. [`Cgroup`] applies, and is serialisable: the paths are the
 //! truth, so that any later process can kill, count and remove.
 //!
-//! On v2 the container's process is born in its cgroup; on v1 it moves itself, first of all.
+//! On v2 the container's process is born in its cgroup; on v1 it moves itself, once the parent has
+//! made it.
 
 mod device_program;
 mod error;
@@ -54,15 +55,21 @@ pub(crate) struct Member {
     pub(crate) dir: PathBuf,
 }
 
-impl Cgroup {
-    /// Makes the cgroup `path` with the limits of `resources`.
-    ///
-    /// What was made is removed again where a later step fails. An existing directory is used as
-    /// it is: a crashed run of the same container may have left it.
-    pub(crate) fn create(
+/// A cgroup that is decided and not made yet.
+#[derive(Debug)]
+pub(crate) struct CgroupPlan<'a> {
+    pub(crate) cgroup: Cgroup,
+    relative: PathBuf,
+    writes: Vec<Write>,
+    resources: Option<&'a LinuxResources>,
+}
+
+impl<'a> CgroupPlan<'a> {
+    /// Decides on the cgroup `path` with the limits of `resources`.
+    pub(crate) fn new(
         hierarchies: &Hierarchies,
         path: &Path,
-        resources: Option<&LinuxResources>,
+        resources: Option<&'a LinuxResources>,
     ) -> Result<Self, CgroupError> {
         let relative = hierarchy::relative(path)?;
         let unified = hierarchies.version == Version::V2;
@@ -72,25 +79,36 @@ impl Cgroup {
             plan::v1(resources)?
         };
         let members = hierarchies.members(&relative, &writes);
-        let cgroup = Self {
+        let cgroup = Cgroup {
             path: path.to_owned(),
             unified,
             members,
         };
-        let made = cgroup
-            .make(hierarchies, &relative)
-            .and_then(|()| cgroup.apply(&writes))
-            .and_then(|()| cgroup.restrict_devices(resources));
-        match made {
-            Ok(()) => Ok(cgroup),
-            Err(error) => {
-                // The first failure is what is told.
-                let _ = cgroup.remove();
-                Err(error)
-            }
-        }
+        Ok(Self {
+            cgroup,
+            relative,
+            writes,
+            resources,
+        })
     }
 
+    /// Makes it.
+    ///
+    /// What was made is removed again where a later step fails. An existing directory is used as
+    /// it is: a crashed run of the same container may have left it.
+    pub(crate) fn make(&self, hierarchies: &Hierarchies) -> Result<(), CgroupError> {
+        self.cgroup
+            .make(hierarchies, &self.relative)
+            .and_then(|()| self.cgroup.apply(&self.writes))
+            .and_then(|()| self.cgroup.restrict_devices(self.resources))
+            .inspect_err(|_| {
+                // The first failure is what is told.
+                let _ = self.cgroup.remove();
+            })
+    }
+}
+
+impl Cgroup {
     fn make(&self, hierarchies: &Hierarchies, relative: &Path) -> Result<(), CgroupError> {
         if self.unified {
             hierarchies.enable_controllers(relative)?;

@@ -1,6 +1,7 @@
 //! The cgroup namespace and what of the cgroups the container sees.
 //!
-//! Joining comes first, so that all the rest is counted too.
+//! The parent makes them while init builds its root; joining comes before anything is mounted or
+//! written that a limit is about.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -15,9 +16,9 @@ use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
 use rustix::thread::UnshareFlags;
 
-use super::Context;
 use super::mounts::{attach, directory};
 use super::report::{Failure, Step};
+use super::{Context, waiting};
 use crate::cgroup::{CgroupError, Member};
 use crate::compat::new_filesystem;
 use crate::plan::mounts::MountPlan;
@@ -26,6 +27,7 @@ use crate::plan::mounts::MountPlan;
 /// is at that moment. On v2 it was born where it belongs.
 pub(super) fn join(context: &Context<'_>, explain: &mut Explainer) -> Result<(), Failure> {
     if let Some(cgroup) = context.cgroup.filter(|cgroup| !cgroup.is_unified()) {
+        waiting::for_cgroups(&context.channel);
         explain
             .step(
                 "join cgroups",

@@ -1,7 +1,6 @@
 //! From `start` to the program.
 
 use std::convert::Infallible;
-use std::os::fd::OwnedFd;
 
 use lamina_sys::{exec, fds};
 use lamina_types::explain::Explainer;
@@ -11,18 +10,18 @@ use rustix::process::{ioctl_tiocsctty, umask};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 use super::report::{Failure, Step, describe};
-use super::{Context, privileges, reaper, settings};
+use super::{Context, Prepared, privileges, reaper, settings};
 use crate::plan::process::ProcessPlan;
 
 /// Becomes the program. Returns only where that failed.
 pub(super) fn run(
     context: &Context<'_>,
-    stdio: &[OwnedFd; 3],
+    prepared: &Prepared,
     explain: &mut Explainer,
 ) -> Result<Infallible, Failure> {
-    let plan = context.plan;
-    let process = &plan.process;
-    let [stdin, stdout, stderr] = stdio;
+    let process = &context.plan.process;
+    let filter = prepared.filter.as_ref();
+    let [stdin, stdout, stderr] = &prepared.stdio;
     dup2_stdin(stdin).step(|| "set stdin".to_owned())?;
     dup2_stdout(stdout).step(|| "set stdout".to_owned())?;
     dup2_stderr(stderr).step(|| "set stderr".to_owned())?;
@@ -32,11 +31,11 @@ pub(super) fn run(
     if process.terminal {
         ioctl_tiocsctty(stdin).step(|| "take the terminal".to_owned())?;
     }
-    privileges::filter_early(plan, explain)?;
+    privileges::filter_early(process, filter, explain)?;
     privileges::become_user(process, explain)?;
     settings::enter_working_directory(process)?;
     privileges::set(process, explain)?;
-    privileges::filter_late(plan, explain)?;
+    privileges::filter_late(process, filter, explain)?;
     umask(Mode::from_raw_mode(process.umask));
     // Everything that is not standard goes at the exec, the channel too: its end is the news that
     // the program runs.

@@ -5,9 +5,9 @@
 //! was being done; it travels to the parent over the channel (`report`).
 //!
 //! Order matters and is said where it does. In short: leave the host's signals and descriptors →
-//! join cgroups and namespaces → take the bind sources while the host is still visible → make the mount tree
-//! private → build the root → pivot into it → limits and identity → wait for `start` → filter,
-//! user, capabilities → execute.
+//! join namespaces → take the bind sources while the host is still visible → make the mount tree
+//! private → build the root → join cgroups → mount → pivot → limits and identity → wait for the
+//! start → filter, user, capabilities → execute.
 
 mod binds;
 mod cgroups;
@@ -15,6 +15,7 @@ mod devices;
 mod execute;
 mod masks;
 mod mounts;
+pub(crate) mod orders;
 mod privileges;
 mod reaper;
 pub(crate) mod report;
@@ -35,17 +36,20 @@ use rustix::process::{DumpableBehavior, set_dumpable_behavior, setsid, umask};
 
 use crate::cgroup::Cgroup;
 use crate::plan::Plan;
+use crate::seccomp::Program;
 use report::{Failure, Report, Step};
 
 /// What the parent prepared for the child.
 pub(crate) struct Context<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) cgroup: Option<&'a Cgroup>,
+    /// The network namespace that was made before; the clone makes none then.
+    pub(crate) network: Option<OwnedFd>,
     /// A directory of ours that a mount of an old kernel may need as a mount point.
     pub(crate) bundle: &'a Path,
     /// The child's end of the channel to its parent.
     pub(crate) channel: OwnedFd,
-    /// The FIFO whose first byte means `start`.
+    /// The FIFO whose first byte means `start`; without one the parent orders the start.
     pub(crate) fifo: Cell<Option<OwnedFd>>,
     /// stdin, stdout and stderr, unless there is a terminal.
     pub(crate) stdio: Option<[OwnedFd; 3]>,
@@ -53,6 +57,14 @@ pub(crate) struct Context<'a> {
     pub(crate) explain: Option<OwnedFd>,
     /// Whether a reaper stays as pid 1 and the program is its child.
     pub(crate) reaper: bool,
+}
+
+/// What the wait for `start` is entered with.
+struct Prepared {
+    /// What becomes stdin, stdout and stderr.
+    stdio: [OwnedFd; 3],
+    /// The system call filter.
+    filter: Option<Program>,
 }
 
 /// Runs the child's half. Never returns: it ends as the program, or with an exit code nobody but
@@ -63,11 +75,11 @@ pub(crate) fn main(context: &Context<'_>) -> ! {
     let prepared = detached.and_then(|()| prepare(context, &mut explain));
     let failure = match prepared {
         Err(failure) => Report::SetUp(failure),
-        Ok(stdio) => match waiting::for_start(&context.channel, context.fifo.take()) {
+        Ok(prepared) => match waiting::for_start(&context.channel, context.fifo.take()) {
             // The parent is gone: nobody could learn of anything any more.
             Err(_) => process::exit_now(125),
             Ok(()) => {
-                let Err(failure) = execute::run(context, &stdio, &mut explain);
+                let Err(failure) = execute::run(context, &prepared, &mut explain);
                 Report::Start(failure)
             }
         },
@@ -89,11 +101,10 @@ fn explainer(pipe: Option<&OwnedFd>) -> Explainer {
     })
 }
 
-/// Everything up to the wait for `start`. Returns what becomes stdin, stdout and stderr.
-fn prepare(context: &Context<'_>, explain: &mut Explainer) -> Result<[OwnedFd; 3], Failure> {
+/// Everything up to the wait for `start`.
+fn prepare(context: &Context<'_>, explain: &mut Explainer) -> Result<Prepared, Failure> {
     let plan = context.plan;
-    cgroups::join(context, explain)?;
-    settings::join_namespaces(&plan.namespaces)?;
+    settings::join_namespaces(context)?;
     settings::oom_score(&plan.process)?;
     // Sources are opened while the host's tree is still the root and its mounts still belong to
     // their peer groups: a shared or slave bind inherits that.
@@ -107,13 +118,14 @@ fn prepare(context: &Context<'_>, explain: &mut Explainer) -> Result<[OwnedFd; 3
         )
         .step(|| "make the mounts private".to_owned())?;
     let root = root::mount(context, explain)?;
+    cgroups::join(context, explain)?;
     let devpts = mounts::all(context, &root, sources, explain)?;
     devices::make(&root, &plan.devices, explain)?;
     let console = match plan.process.terminal {
         true => Some(terminal::open(&root, devpts, &plan.process)?),
         false => None,
     };
-    settings::network(&plan.namespaces, explain)?;
+    settings::network(context, explain)?;
     settings::sysctls(&plan.sysctls, explain)?;
     masks::apply(&root, plan, explain)?;
     settings::working_directory(&root, &plan.process)?;
@@ -123,9 +135,13 @@ fn prepare(context: &Context<'_>, explain: &mut Explainer) -> Result<[OwnedFd; 3
     settings::keyring(explain);
     settings::limits(&plan.process, explain)?;
     privileges::drop_bounding(&plan.process.capabilities, explain)?;
+    let filter = match plan.is_filtered {
+        true => Some(waiting::for_filter(&context.channel)),
+        false => None,
+    };
     let (stdio, master) = stdio(context, console)?;
     report::send(context.channel.as_fd(), &Report::Ready, master.as_ref());
-    Ok(stdio)
+    Ok(Prepared { stdio, filter })
 }
 
 /// Takes nothing along from the parent but the plan: not its name, its readability by a tracer,
@@ -145,6 +161,7 @@ fn detach_from_parent(context: &Context<'_>) -> Result<(), Failure> {
     let fifo = context.fifo.take();
     keep.extend(fifo.iter().map(AsRawFd::as_raw_fd));
     context.fifo.set(fifo);
+    keep.extend(context.network.iter().map(AsRawFd::as_raw_fd));
     keep.extend(context.stdio.iter().flatten().map(AsRawFd::as_raw_fd));
     keep.extend(context.explain.iter().map(AsRawFd::as_raw_fd));
     fds::close_all_but(3, &keep).step(|| "close the parent's descriptors".to_owned())

@@ -11,9 +11,9 @@ use rustix::thread::{
 };
 
 use super::report::{Failure, Step};
-use crate::plan::Plan;
 use crate::plan::capabilities::{CapabilityPlan, names};
 use crate::plan::process::ProcessPlan;
+use crate::seccomp::Program;
 
 /// Takes away for good what no program in the container may ever have.
 pub(super) fn drop_bounding(plan: &CapabilityPlan, explain: &mut Explainer) -> Result<(), Failure> {
@@ -40,17 +40,25 @@ pub(super) fn drop_bounding(plan: &CapabilityPlan, explain: &mut Explainer) -> R
 
 /// Loads the filter where that needs the privileges that are about to go: without
 /// no_new_privs the kernel asks for CAP_SYS_ADMIN.
-pub(super) fn filter_early(plan: &Plan, explain: &mut Explainer) -> Result<(), Failure> {
-    if plan.process.no_new_privileges {
+pub(super) fn filter_early(
+    process: &ProcessPlan,
+    filter: Option<&Program>,
+    explain: &mut Explainer,
+) -> Result<(), Failure> {
+    if process.no_new_privileges {
         return Ok(());
     }
-    load(plan, explain)
+    load(filter, explain)
 }
 
 /// Sets no_new_privs and loads the filter as late as can be, so that it need not allow what is
 /// done before.
-pub(super) fn filter_late(plan: &Plan, explain: &mut Explainer) -> Result<(), Failure> {
-    if !plan.process.no_new_privileges {
+pub(super) fn filter_late(
+    process: &ProcessPlan,
+    filter: Option<&Program>,
+    explain: &mut Explainer,
+) -> Result<(), Failure> {
+    if !process.no_new_privileges {
         return Ok(());
     }
     explain
@@ -61,11 +69,11 @@ pub(super) fn filter_late(plan: &Plan, explain: &mut Explainer) -> Result<(), Fa
             || set_no_new_privs(true),
         )
         .step(|| "set no_new_privs".to_owned())?;
-    load(plan, explain)
+    load(filter, explain)
 }
 
-fn load(plan: &Plan, explain: &mut Explainer) -> Result<(), Failure> {
-    let Some(program) = &plan.seccomp else {
+fn load(filter: Option<&Program>, explain: &mut Explainer) -> Result<(), Failure> {
+    let Some(program) = filter else {
         return Ok(());
     };
     explain

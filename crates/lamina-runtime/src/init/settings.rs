@@ -12,16 +12,21 @@ use rustix::process::setrlimit;
 use rustix::system::{setdomainname, sethostname};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 
+use super::Context;
 use super::report::{Failure, Step};
 use crate::compat::new_filesystem;
 use crate::plan::Plan;
-use crate::plan::namespaces::NamespacePlan;
 use crate::plan::process::ProcessPlan;
 use crate::plan::sysctl::Sysctl;
 
-/// Joins the namespaces that are given by path, while the host's paths still mean something.
-pub(super) fn join_namespaces(namespaces: &NamespacePlan) -> Result<(), Failure> {
-    for (kind, path) in &namespaces.join {
+/// Joins the network namespace that was made before, and the namespaces that are given by path,
+/// while the host's paths still mean something.
+pub(super) fn join_namespaces(context: &Context<'_>) -> Result<(), Failure> {
+    if let Some(network) = &context.network {
+        move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network))
+            .step(|| "enter the network namespace".to_owned())?;
+    }
+    for (kind, path) in &context.plan.namespaces.join {
         let act = || format!("join the {kind} namespace {}", path.display());
         let fd = open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).step(act)?;
         let expected = match kind {
@@ -53,8 +58,9 @@ pub(super) fn oom_score(process: &ProcessPlan) -> Result<(), Failure> {
 }
 
 /// Brings loopback up in a network namespace that was just made.
-pub(super) fn network(namespaces: &NamespacePlan, explain: &mut Explainer) -> Result<(), Failure> {
-    if !namespaces.create.contains(UnshareFlags::NEWNET) {
+pub(super) fn network(context: &Context<'_>, explain: &mut Explainer) -> Result<(), Failure> {
+    let namespaces = context.plan.namespaces.create;
+    if context.network.is_some() || !namespaces.contains(UnshareFlags::NEWNET) {
         return Ok(());
     }
     explain

@@ -1,18 +1,45 @@
-//! The wait between create and start.
+//! Waiting for the parent: for its orders, and between create and start.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
+use lamina_sys::process::exit_now;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
-/// Waits until a byte comes through the FIFO.
+use super::orders::Order;
+use crate::seccomp::Program;
+
+/// Waits until the parent has made the cgroups.
+///
+/// A parent that is gone is not reported to anybody: this process ends.
+pub(super) fn for_cgroups(channel: &OwnedFd) {
+    match Order::receive(channel.as_fd()) {
+        Ok(Order::Join) => {}
+        _ => exit_now(125),
+    }
+}
+
+/// Waits until the parent has compiled the filter; ends as [`for_cgroups`].
+pub(super) fn for_filter(channel: &OwnedFd) -> Program {
+    match Order::receive(channel.as_fd()) {
+        Ok(Order::Filter(program)) => program,
+        _ => exit_now(125),
+    }
+}
+
+/// Waits until a byte comes through the FIFO, or without one until the parent orders the start.
 ///
 /// `EPIPE` where the parent goes away first: without it nobody could start, signal or reap this
 /// process as the record says, so it ends instead of waiting for ever.
 ///
 /// The FIFO is closed before the exec, so that a second `start` is told that nobody waits.
 pub(super) fn for_start(channel: &OwnedFd, fifo: Option<OwnedFd>) -> Result<(), Errno> {
-    let fifo = fifo.ok_or(Errno::BADF)?;
+    let Some(fifo) = fifo else {
+        return match Order::receive(channel.as_fd())? {
+            Order::Start => Ok(()),
+            _ => Err(Errno::BADMSG),
+        };
+    };
     loop {
         let mut watched = [
             PollFd::new(&fifo, PollFlags::IN),

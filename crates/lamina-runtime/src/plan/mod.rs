@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use lamina_types::{ErrorKind, Rootfs};
 use oci_spec::runtime::Spec;
 
-use crate::seccomp::compile::{CompileError, Program, compile};
+use crate::seccomp::compile::CompileError;
 use devices::Node;
 use mounts::MountPlan;
 use namespaces::NamespacePlan;
@@ -81,7 +81,8 @@ pub(crate) struct Plan {
     pub(crate) readonly_paths: Vec<PathBuf>,
     pub(crate) sysctls: Vec<Sysctl>,
     pub(crate) process: ProcessPlan,
-    pub(crate) seccomp: Option<Program>,
+    /// Whether there is a system call filter: it is compiled after the clone, while init works.
+    pub(crate) is_filtered: bool,
 }
 
 impl Plan {
@@ -120,7 +121,7 @@ impl Plan {
             readonly_paths: paths(linux.readonly_paths())?,
             sysctls: sysctl::plan(linux.sysctl().as_ref(), &namespaces)?,
             process: process::plan(process)?,
-            seccomp: linux.seccomp().as_ref().map(compile).transpose()?,
+            is_filtered: linux.seccomp().is_some(),
             namespaces,
         })
     }

@@ -51,19 +51,19 @@ impl NamespacePlan {
     fn has(&self, made: UnshareFlags, joined: LinuxNamespaceType) -> bool {
         self.create.contains(made) || self.join.iter().any(|(kind, _)| *kind == joined)
     }
+}
 
-    /// Returns the flags of unshare(1) that make the same namespaces.
-    pub(crate) fn as_unshare(&self) -> String {
-        let words = [
-            (UnshareFlags::NEWNS, "--mount"),
-            (UnshareFlags::NEWPID, "--pid --fork"),
-            (UnshareFlags::NEWUTS, "--uts"),
-            (UnshareFlags::NEWIPC, "--ipc"),
-            (UnshareFlags::NEWNET, "--net"),
-        ];
-        let words = words.iter().filter(|(flag, _)| self.create.contains(*flag));
-        words.fold("unshare".to_owned(), |line, (_, word)| line + " " + word)
-    }
+/// Returns the command of unshare(1) that makes the same namespaces.
+pub(crate) fn as_unshare(namespaces: UnshareFlags) -> String {
+    let words = [
+        (UnshareFlags::NEWNS, "--mount"),
+        (UnshareFlags::NEWPID, "--pid --fork"),
+        (UnshareFlags::NEWUTS, "--uts"),
+        (UnshareFlags::NEWIPC, "--ipc"),
+        (UnshareFlags::NEWNET, "--net"),
+    ];
+    let words = words.iter().filter(|(flag, _)| namespaces.contains(*flag));
+    words.fold("unshare".to_owned(), |line, (_, word)| line + " " + word)
 }
 
 /// Plans the namespaces of a spec.
@@ -135,7 +135,7 @@ mod tests {
         assert!(plan.cgroup && plan.own_net() && plan.own_uts() && plan.own_ipc());
         assert!(!plan.create.contains(UnshareFlags::NEWCGROUP));
         assert_eq!(
-            plan.as_unshare(),
+            as_unshare(plan.create),
             "unshare --mount --pid --fork --uts --ipc --net"
         );
     }

@@ -11,3 +11,5 @@ pub mod profile;
 mod table;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use compile::Program;

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use lamina_runtime::{
-    CreateError, CreateRequest, Created, StartError, Stdio, create, spec_default, start,
-    start_outcome,
+    Ahead, CreateError, CreateRequest, Created, Start, StartError, Stdio, begin, create,
+    spec_default, start, start_outcome,
 };
 use lamina_types::explain::Explainer;
 use lamina_types::{ContainerId, Rootfs, Source};
@@ -166,11 +166,36 @@ impl Container {
             rootfs: &self.rootfs(),
             bundle: &self.path("bundle"),
             stdio,
+            start: Start::Fifo,
             explain: &mut Explainer::off(),
             explain_pipe: pipe.map(AsFd::as_fd),
             init_reaper: self.reaper,
         })?;
         Ok((created, reading))
+    }
+
+    /// Creates it with a network namespace made before, and orders the start at once.
+    pub(crate) fn begin(&self) -> (Created, OwnedFd) {
+        let (reading, writing) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
+        let ahead = Ahead::prepare(true, &mut Explainer::off()).unwrap();
+        let request = CreateRequest {
+            id: &self.id,
+            spec: &self.spec,
+            rootfs: &self.rootfs(),
+            bundle: &self.path("bundle"),
+            stdio: Stdio::Fds {
+                stdin: File::open("/dev/null").unwrap().into(),
+                stdout: writing.try_clone().unwrap(),
+                stderr: writing,
+            },
+            start: Start::Ordered,
+            explain: &mut Explainer::off(),
+            explain_pipe: None,
+            init_reaper: self.reaper,
+        };
+        let begun = begin(request, ahead).unwrap();
+        begun.start().unwrap();
+        (begun.ready(&mut Explainer::off()).unwrap(), reading)
     }
 
     pub(crate) fn start(&self, created: &Created) -> Result<(), StartError> {

@@ -6,11 +6,12 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use lamina_runtime::StartError;
+use lamina_runtime::{StartError, start_outcome};
 use lamina_types::ErrorKind;
 use lamina_types::explain::Step;
+use oci_spec::runtime::LinuxNamespaceType as Kind;
 
-use crate::containers::{Container, code, finish};
+use crate::containers::{Container, Output, code, finish};
 
 pub(crate) fn privileged_exec_failures_have_dockers_codes() {
     for (program, expected, said) in [
@@ -64,6 +65,32 @@ pub(crate) fn privileged_start_works_once() {
     let again = lamina_runtime::start(&container.path("bundle")).unwrap_err();
     assert_eq!(again.kind(), ErrorKind::FailedPrecondition, "{again}");
     assert_eq!(finish(created, output).code, 7);
+}
+
+pub(crate) fn privileged_a_start_ordered_ahead_needs_no_second_word() {
+    let namespace = || fs::read_link("/proc/self/ns/net").unwrap();
+    let own = namespace();
+    let script = "readlink /proc/self/ns/net; ip addr show lo; readlink /proc/self/exe; exit 7";
+    let container = Container::new(script);
+    let (created, output) = container.begin();
+    start_outcome(&created.errors).unwrap();
+    assert_eq!(namespace(), own, "the caller is back in its own namespace");
+    let Output { text, code } = finish(created, output);
+    assert_eq!(code, 7, "{text}");
+    assert!(text.starts_with("net:["), "{text}");
+    assert!(!text.starts_with(own.to_str().unwrap()), "{text}");
+    assert!(text.contains("127.0.0.1/8"), "{text}");
+    assert!(!container.path("bundle/start.fifo").exists());
+
+    // One that the spec does not want is not used.
+    let mut container = Container::new("readlink /proc/self/ns/net");
+    let namespaces = container.linux().namespaces_mut().as_mut().unwrap();
+    namespaces.retain(|one| one.typ() != Kind::Network);
+    let (created, output) = container.begin();
+    assert_eq!(
+        finish(created, output).text.trim_end(),
+        own.to_str().unwrap()
+    );
 }
 
 pub(crate) fn privileged_a_failed_create_leaves_nothing() {

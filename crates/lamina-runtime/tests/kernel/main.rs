@@ -75,6 +75,10 @@ const TESTS: &[(&str, fn())] = &[
         lifecycle::privileged_start_works_once,
     ),
     (
+        "privileged_a_start_ordered_ahead_needs_no_second_word",
+        lifecycle::privileged_a_start_ordered_ahead_needs_no_second_word,
+    ),
+    (
         "privileged_a_failed_create_leaves_nothing",
         lifecycle::privileged_a_failed_create_leaves_nothing,
     ),

@@ -38,4 +38,4 @@ pub use split::{
     split,
 };
 pub use tar::{Entry, Kind, Meta, SparsePart, TarError, TarReader, TarWriter, Time, WriteError};
-pub use tree::{LayerKind, LayerNode, LayerTree, Names, NodeId};
+pub use tree::{LayerKind, LayerNode, LayerTree, LayerTreeError, Names, NodeId};

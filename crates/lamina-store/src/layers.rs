@@ -7,7 +7,7 @@
 //! replaced/   what later entries of the tar replaced in the tree, where there was any
 //! layer.json  what is known of the layer
 //! ```
-//! A layer's contents are in its tree or, of a *pooled* layer, objects of the pool. Layers of
+//! A layer's contents are in its tree or, of a *pooled* layer, objects of the pool; it may have both. Layers of
 //! older stores have neither `split.zst` nor `idx` until they are converted.
 //!
 //! A layer is unpacked into a draft below the operation's entry in `ops/`, and appears under its
@@ -15,6 +15,7 @@
 //! several processes unpack the same layer the first to publish wins, and the others use its.
 
 mod contents;
+mod convert;
 mod draft;
 mod parts;
 mod stored;
@@ -22,7 +23,7 @@ mod stored;
 use std::path::{Path, PathBuf};
 
 use lamina_fs::{Lock, LockError, PathError};
-use lamina_layer::{IndexError, RebuildError};
+use lamina_layer::{ApplyError, IndexError, RebuildError};
 use lamina_types::{DiffId, ErrorKind};
 
 pub use contents::LayerContents;
@@ -32,6 +33,7 @@ use stored::Stored;
 use crate::area::Area;
 use crate::lock::{self, Waiting};
 use crate::ops::{Line, OpError, Operation};
+use crate::pool::PoolError;
 use crate::store::Store;
 
 const PLAIN: &str = "plain";
@@ -120,6 +122,17 @@ pub enum LayerError {
         /// Why.
         source: Box<RebuildError>,
     },
+    /// Its contents could not be put into the pool.
+    #[error(transparent)]
+    Pool(Box<PoolError>),
+    /// Its tar was made again and cannot be unpacked.
+    #[error("unpack layer {diff_id}")]
+    Unpack {
+        /// The layer.
+        diff_id: DiffId,
+        /// Why.
+        source: ApplyError,
+    },
     /// Its tar was made again and is another.
     #[error("the tar made again of layer {expected} has digest {found}")]
     WrongTar {
@@ -142,6 +155,8 @@ impl LayerError {
             Self::Index { source, .. } => source.kind(),
             Self::NoSplit(_) => ErrorKind::FailedPrecondition,
             Self::Rebuild { source, .. } => source.kind(),
+            Self::Pool(source) => source.kind(),
+            Self::Unpack { source, .. } => source.kind(),
         }
     }
 }

@@ -56,8 +56,7 @@ impl<C> LayerTree<C> {
             return Err(ApplyError::refused(&entry.path, Refusal::Root));
         }
         let root = &mut self.nodes[0];
-        root.meta = without_private(entry.meta);
-        root.implied = false;
+        describe(root, entry.meta);
         Ok(())
     }
 
@@ -73,8 +72,7 @@ impl<C> LayerTree<C> {
             && matches!(self.node(id).kind, LayerKind::Directory(_))
         {
             let node = &mut self.nodes[id.index()];
-            node.meta = without_private(meta);
-            node.implied = false;
+            describe(node, meta);
             return Ok(());
         }
         self.count_directory(name)
@@ -199,6 +197,18 @@ fn described<C>(meta: Meta, kind: LayerKind<C>) -> LayerNode<C> {
         implied: false,
         opaque: false,
     }
+}
+
+/// Describes a directory, perhaps again: attributes that the new entry has not stay.
+fn describe<C>(node: &mut LayerNode<C>, meta: Meta) {
+    let mut meta = without_private(meta);
+    for (name, value) in std::mem::take(&mut node.meta.xattrs) {
+        if meta.xattrs.iter().all(|(known, _)| *known != name) {
+            meta.xattrs.push((name, value));
+        }
+    }
+    node.meta = meta;
+    node.implied = false;
 }
 
 /// Leaves out what a layer may not set.

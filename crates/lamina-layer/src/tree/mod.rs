@@ -6,7 +6,10 @@
 //! layer has. What `apply` refuses is refused here, with the same error.
 
 mod add;
+mod read;
 mod resolve;
+
+pub use read::LayerTreeError;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

@@ -48,6 +48,11 @@ impl LayerDraft {
         Ok(dir.open_file(SPLIT, OFlags::WRONLY)?)
     }
 
+    /// Opens the split stream that was written.
+    pub fn open_split(&self) -> Result<File, LayerError> {
+        Ok(self.draft.dir().open_file(SPLIT, OFlags::RDONLY)?)
+    }
+
     /// Makes the folder for what later entries of the tar replace; once.
     pub fn replaced(&self) -> Result<Dir, LayerError> {
         Ok(self.draft.dir().mkdir(REPLACED, 0o700)?)

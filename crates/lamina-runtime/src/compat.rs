@@ -138,8 +138,15 @@ fn layer(source: &Source) -> Result<Layer, Failure> {
     match source {
         Source::Dir(path) => Ok(Layer::Path(path.clone())),
         Source::Erofs { file } => {
-            let source = file.to_string_lossy();
-            let mounted = new_filesystem("erofs", &[("source", Some(&source))], 1)?;
+            let mounted = lamina_sys::erofs::mount(file);
+            let mounted = mounted.map_err(|error| {
+                let act = format!("{} {}", error.act, file.display());
+                let text = match error.message.as_str() {
+                    "" => String::new(),
+                    message => format!("; {message}"),
+                };
+                with_log(&act, &text, error.source)
+            })?;
             Ok(Layer::Mount(mounted))
         }
     }

@@ -15,11 +15,13 @@
 pub mod bpf;
 pub mod clone;
 pub mod detached;
+pub mod erofs;
 pub mod exec;
 pub mod fds;
 pub mod inherited;
 pub mod keyring;
 pub mod link;
+pub mod loop_device;
 pub mod mount;
 pub mod namespace;
 pub mod pidfd;

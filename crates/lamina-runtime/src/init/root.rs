@@ -70,18 +70,28 @@ fn command(rootfs: &Rootfs) -> String {
         Rootfs::Dir(path) => format!("mount --rbind {} rootfs", path.display()),
         Rootfs::Overlay {
             lowers,
+            data,
             upper,
             work,
             options,
-            ..
         } => {
-            let lowers = lowers.iter().map(|lower| match lower {
-                Source::Dir(path) | Source::Erofs { file: path } => path.display().to_string(),
-            });
-            let mut line = format!(
-                "mount -t overlay -o lowerdir={}",
-                lowers.collect::<Vec<_>>().join(":")
-            );
+            let mut line = String::new();
+            let mut names = Vec::new();
+            for (number, lower) in lowers.iter().enumerate() {
+                match lower {
+                    Source::Dir(path) => names.push(path.display().to_string()),
+                    // Mounted without a place in the tree; for people it gets one.
+                    Source::Erofs { file } => {
+                        line +=
+                            &format!("mount -t erofs -o ro {} layer{number} && ", file.display());
+                        names.push(format!("layer{number}"));
+                    }
+                }
+            }
+            line += &format!("mount -t overlay -o lowerdir={}", names.join(":"));
+            if let Some(data) = data {
+                line += &format!("::{}", data.display());
+            }
             for (key, path) in [("upperdir", upper), ("workdir", work)] {
                 if let Some(path) = path {
                     line += &format!(",{key}={}", path.display());

@@ -1,8 +1,10 @@
 //! Reads `/etc/passwd` and `/etc/group` of a root filesystem that is not mounted.
 //!
-//! A new container's upper directory is empty and layers are plain trees, so the usual case is a
-//! handful of opens, top layer first. Whatever is not that plain (a symbolic link, a whiteout, a
-//! container that was started before, an EROFS layer) is left to overlayfs itself.
+//! A new container's upper directory is empty and layers are plain trees or one merged image, so
+//! the usual case is a handful of opens, top layer first. Whatever is not that plain (a symbolic link, a whiteout, a
+//! container that was started before) is left to overlayfs itself.
+
+mod image;
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -24,7 +26,7 @@ const OPAQUE: &str = "trusted.overlay.opaque";
 
 /// Reads both files; one that is missing is empty.
 pub(crate) fn read(rootfs: &Rootfs) -> Result<Accounts, RootfsError> {
-    if let Some(accounts) = read_plainly(rootfs)? {
+    if let Some(accounts) = read_unmounted(rootfs)? {
         return Ok(accounts);
     }
     let root = rootfs::open(rootfs)?;
@@ -41,6 +43,24 @@ fn read_in(root: &Root, path: &Path) -> Result<Vec<u8>, PathError> {
         }
         other => other,
     }
+}
+
+/// Reads both without mounting anything, where that is possible.
+fn read_unmounted(rootfs: &Rootfs) -> Result<Option<Accounts>, PathError> {
+    if let Rootfs::Overlay {
+        lowers,
+        data: Some(data),
+        upper,
+        ..
+    } = rootfs
+        && let [Source::Erofs { file }] = lowers.as_slice()
+    {
+        return match upper_has_etc(upper.as_deref()) {
+            true => Ok(None),
+            false => image::read(file, data),
+        };
+    }
+    read_plainly(rootfs)
 }
 
 /// Reads both from plain layers; `None` where a layer has something that only overlayfs should
@@ -92,10 +112,7 @@ fn plain_dirs(rootfs: &Rootfs) -> Option<Vec<PathBuf>> {
     if data.is_some() {
         return None;
     }
-    // What the container has written may be redirected or without data.
-    if let Some(upper) = upper
-        && !matches!(open_etc(upper), Err(Errno::NOENT))
-    {
+    if upper_has_etc(upper.as_deref()) {
         return None;
     }
     lowers
@@ -105,6 +122,11 @@ fn plain_dirs(rootfs: &Rootfs) -> Option<Vec<PathBuf>> {
             Source::Erofs { .. } => None,
         })
         .collect()
+}
+
+/// Returns whether the container has written there: what it has may be redirected or without data.
+fn upper_has_etc(upper: Option<&Path>) -> bool {
+    upper.is_some_and(|upper| !matches!(open_etc(upper), Err(Errno::NOENT)))
 }
 
 fn open_etc(dir: &Path) -> Result<OwnedFd, Errno> {

@@ -36,9 +36,14 @@ impl Engine {
         self.images().ensure(&wanted).map_err(Box::new)
     }
 
-    /// Returns the images of the store.
+    /// Returns the images of the store; those that come are for the storage mode in use.
     pub fn images(&self) -> Images<'_> {
-        Images::new(&self.store)
+        let images = Images::new(&self.store);
+        match self.snapshotter() {
+            Ok(snapshots) => images.with_snapshots(snapshots),
+            // Images can be kept where none can be run; whoever runs one is told why.
+            Err(_) => images,
+        }
     }
 
     /// Returns the containers that were made from an image: what guards it against removal.

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use lamina_fs::{Dir, PathError};
-use lamina_snapshot::StorageMode;
 use lamina_types::ErrorKind;
 use serde::Serialize;
 
@@ -103,13 +102,8 @@ impl Engine {
             operating_system: operating_system(),
             cpus: host::cpus(),
             memory: memory(),
-            storage_mode: match snapshotter.mode() {
-                StorageMode::Auto | StorageMode::Plain => "plain".to_owned(),
-            },
-            storage_reason: match self.config.storage {
-                StorageMode::Auto => "a test mount of overlayfs works in the store".to_owned(),
-                StorageMode::Plain => "it was asked for".to_owned(),
-            },
+            storage_mode: snapshotter.mode().name().to_owned(),
+            storage_reason: snapshotter.reason(),
             cgroup_version: cgroup_version(),
             security,
             missing,

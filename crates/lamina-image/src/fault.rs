@@ -1,6 +1,7 @@
 //! What can go wrong in the store, folded into one error for everything that is done with images.
 
 use lamina_fs::PathError;
+use lamina_snapshot::PrepareError;
 use lamina_store::{BlobError, CollectError, LayerError, OpError, PinError, PoolError, RefError};
 use lamina_types::ErrorKind;
 
@@ -25,6 +26,9 @@ pub enum StoreFault {
     /// A name.
     #[error(transparent)]
     Name(#[from] RefError),
+    /// What the storage mode generates of an image.
+    #[error(transparent)]
+    Prepare(#[from] Box<PrepareError>),
     /// What containers hold.
     #[error(transparent)]
     Pins(#[from] PinError),
@@ -43,6 +47,7 @@ impl StoreFault {
             Self::Pool(error) => error.kind(),
             Self::Operation(error) => error.kind(),
             Self::Name(error) => error.kind(),
+            Self::Prepare(error) => error.kind(),
             Self::Pins(error) => error.kind(),
             Self::Collect(error) => error.kind(),
         }

@@ -1,5 +1,6 @@
 //! The images of a store, and one image.
 
+use lamina_snapshot::{ImageLayers, Snapshotter, StorageMode};
 use lamina_store::{Ref, Store};
 use lamina_types::oci::{Descriptor, ImageConfig, Manifest};
 use lamina_types::{DiffId, ImageId, Platform, Reference};
@@ -15,6 +16,7 @@ pub struct Images<'s> {
     pub(crate) store: &'s Store,
     pub(crate) bounds: Bounds,
     pub(crate) form: LayerForm,
+    pub(crate) snapshots: Option<&'s dyn Snapshotter>,
 }
 
 /// An image that is here, its documents read and verified.
@@ -63,6 +65,7 @@ impl<'s> Images<'s> {
             store,
             bounds: Bounds::default(),
             form: LayerForm::default(),
+            snapshots: None,
         }
     }
 
@@ -76,6 +79,33 @@ impl<'s> Images<'s> {
     #[must_use]
     pub fn with_form(self, form: LayerForm) -> Self {
         Self { form, ..self }
+    }
+
+    /// Returns the same for a storage mode: new layers come in its form, and what it generates of
+    /// an image is there as soon as the image is.
+    #[must_use]
+    pub fn with_snapshots(self, snapshots: &'s dyn Snapshotter) -> Self {
+        let form = match snapshots.mode() {
+            StorageMode::Erofs => LayerForm::Pool,
+            StorageMode::Auto | StorageMode::Plain => LayerForm::Tree,
+        };
+        Self {
+            form,
+            snapshots: Some(snapshots),
+            ..self
+        }
+    }
+
+    /// Generates what the storage mode needs of an image whose layers are here.
+    pub(crate) fn make_ready(&self, diff_ids: &[DiffId]) -> Result<(), StoreFault> {
+        let Some(snapshots) = self.snapshots else {
+            return Ok(());
+        };
+        let layers = ImageLayers {
+            diff_ids: diff_ids.to_vec(),
+            ..ImageLayers::default()
+        };
+        Ok(snapshots.ready(&layers).map_err(Box::new)?)
     }
 
     /// Reads an image's manifest and configuration: two files, each hashed again.

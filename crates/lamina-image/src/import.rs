@@ -132,6 +132,7 @@ impl Images<'_> {
             (Taken::Unpacked(diff_id), _) | (Taken::Existed, Some(diff_id)) => diff_id,
             (Taken::Existed, None) => return Err(UnpackError::Stage.into()),
         };
+        self.make_ready(std::slice::from_ref(&diff_id))?;
         config.rootfs = RootfsSection {
             kind: "layers".to_owned(),
             diff_ids: vec![diff_id],

@@ -190,6 +190,7 @@ impl Images<'_> {
             let layer = name.unwrap_or_else(|| blob.to_string());
             LoadError::Layer { layer, source }
         })?;
+        self.make_ready(&config.rootfs.diff_ids)?;
         let stored = self.store_packed(op, &packed, blobs)?;
         let nameless = [Self::nameless(&stored)];
         let names = if packed.names.is_empty() {

@@ -212,7 +212,8 @@ impl Pull<'_> {
                 layer: blob,
                 source,
             }
-        })
+        })?;
+        Ok(self.images.make_ready(&config.rootfs.diff_ids)?)
     }
 
     /// Returns the configuration, from here or from the registry.

@@ -81,6 +81,16 @@ fn mounted(rootfs: &Rootfs) -> Result<Dir, Failure> {
     Ok(Dir::from_fd(fd, path))
 }
 
+/// Mounts both and compares them entry by entry, names, types, metadata, attributes and contents.
+///
+/// Left out are the times of what no layer describes, and how many names a file of
+/// several has: an overlay of trees counts those that a layer above hides.
+pub fn compare_mounted(expected: &Rootfs, found: &Rootfs) -> Result<(), Failure> {
+    let (mut expected, mut found) = (walk_mounted(expected)?, walk_mounted(found)?);
+    tree::forget_what_modes_differ_in(&mut expected, &mut found);
+    tree::compare(&expected, &found)
+}
+
 fn walk_mounted(rootfs: &Rootfs) -> Result<Tree, Failure> {
     tree::walk(&mounted(rootfs)?)
 }

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use lamina_fs::{At, PathError};
+use lamina_sys::erofs::ErofsError;
 use lamina_types::{ErrorKind, Rootfs, Source};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
@@ -37,9 +38,17 @@ pub enum MountError {
         /// The errno.
         source: Errno,
     },
-    /// The root filesystem has a part that only the runtime mounts.
-    #[error("look into {}: image layers are mounted by the runtime only", .0.display())]
-    Unsupported(PathBuf),
+    /// An image could not be mounted.
+    #[error("mount {}", path.display())]
+    Image {
+        /// The image's file.
+        path: PathBuf,
+        /// Why.
+        source: ErofsError,
+    },
+    /// This kernel knows only the older form of mounts, which has no data-only layers.
+    #[error("this kernel has no data-only overlay layers")]
+    NoDataLayers,
 }
 
 fn said(message: &Option<String>) -> String {
@@ -67,7 +76,8 @@ impl MountError {
         match self {
             Self::Path(error) => error.kind(),
             Self::Refused { source, .. } => ErrorKind::of_io(&(*source).into()),
-            Self::Unsupported(_) => ErrorKind::Unsupported,
+            Self::Image { source, .. } => ErrorKind::of_io(&source.source.into()),
+            Self::NoDataLayers => ErrorKind::Unsupported,
         }
     }
 }
@@ -76,29 +86,32 @@ impl MountError {
 ///
 /// A [`Rootfs::Dir`] is simply opened.
 pub fn mount_detached(rootfs: &Rootfs) -> Result<OwnedFd, MountError> {
-    let Rootfs::Overlay {
-        lowers,
-        upper,
-        work,
-        options,
-        ..
-    } = rootfs
-    else {
-        let Rootfs::Dir(path) = rootfs else {
-            return Err(MountError::Unsupported(PathBuf::new()));
-        };
-        return Ok(open_path(path)?);
+    let (lowers, data, upper, work, options) = match rootfs {
+        Rootfs::Dir(path) => return Ok(open_path(path)?),
+        Rootfs::Overlay {
+            lowers,
+            data,
+            upper,
+            work,
+            options,
+        } => (lowers, data, upper, work, options),
     };
     let mut parts = Parts {
         lowers: Vec::new(),
+        data: data.as_deref().map(open_path).transpose()?,
         writable: Vec::new(),
         options,
     };
     for lower in lowers {
-        match lower {
-            Source::Dir(path) => parts.lowers.push(open_path(path)?),
-            Source::Erofs { file } => return Err(MountError::Unsupported(file.clone())),
-        }
+        parts.lowers.push(match lower {
+            Source::Dir(path) => open_path(path)?,
+            Source::Erofs { file } => {
+                lamina_sys::erofs::mount(file).map_err(|source| MountError::Image {
+                    path: file.clone(),
+                    source,
+                })?
+            }
+        });
     }
     for (key, path) in [("upperdir", upper), ("workdir", work)] {
         if let Some(path) = path {
@@ -106,6 +119,7 @@ pub fn mount_detached(rootfs: &Rootfs) -> Result<OwnedFd, MountError> {
         }
     }
     match parts.mount() {
+        Err(error) if error.is_unknown_form() && data.is_some() => Err(MountError::NoDataLayers),
         Err(error) if error.is_unknown_form() => parts.mount_older(),
         result => result,
     }
@@ -114,6 +128,7 @@ pub fn mount_detached(rootfs: &Rootfs) -> Result<OwnedFd, MountError> {
 /// What an overlay is made of, opened.
 struct Parts<'a> {
     lowers: Vec<OwnedFd>,
+    data: Option<OwnedFd>,
     writable: Vec<(&'static str, OwnedFd)>,
     options: &'a [String],
 }
@@ -124,6 +139,9 @@ impl Parts<'_> {
         let fs = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).at("open filesystem", "overlay")?;
         for lower in &self.lowers {
             set(fs.as_fd(), APPEND, &by_descriptor(lower))?;
+        }
+        if let Some(data) = &self.data {
+            set(fs.as_fd(), "datadir+", &by_descriptor(data))?;
         }
         for (key, fd) in &self.writable {
             set(fs.as_fd(), key, &by_descriptor(fd))?;

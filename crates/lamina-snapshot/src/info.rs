@@ -92,7 +92,7 @@ impl Info {
         Ok(file)
     }
 
-    pub(crate) fn read(snap: &Dir, id: &str, mode: &str) -> Result<Self, InfoError> {
+    pub(crate) fn read(snap: &Dir, id: &str) -> Result<Self, InfoError> {
         let name = Path::new(id).join(FILE);
         let path = || snap.path().join(&name);
         let bytes = snap.read(&name, LIMIT)?;
@@ -100,16 +100,12 @@ impl Info {
             path: path(),
             source,
         })?;
-        let unknown = if info.version != VERSION {
-            format!("version {}", info.version)
-        } else if info.mode != mode {
-            format!("storage mode {:?}", info.mode)
-        } else {
+        if info.version == VERSION {
             return Ok(info);
-        };
+        }
         Err(InfoError::Unknown {
             path: path(),
-            what: unknown,
+            what: format!("version {}", info.version),
         })
     }
 }

@@ -11,6 +11,8 @@
 //!                 work/        overlayfs's own
 //! $ROOT/images/<key>.top/      mount points and the metadata of implied directories
 //! $ROOT/images/<key>.view/     the metadata of implied directories alone
+//! $ROOT/images/<key>.<v>.erofs the merged image of mode erofs, mount points included
+//! $ROOT/images/<key>.<v>.view.erofs   the same without them, made when it is first looked at
 //! $ROOT/probe.json             which mount options this kernel and filesystem take
 //! ```
 //! Locks: the shared store lock while a snapshot is pinned, nothing else. A snapshot belongs to
@@ -20,14 +22,20 @@
 
 pub mod conformance;
 mod detached;
+mod erofs;
 mod info;
+mod lower;
+mod metadata;
 mod plain;
+mod points;
 mod probe;
+mod snapshots;
 mod snapshotter;
+mod usage;
 
 pub use detached::{MountError, mount_detached};
+pub use erofs::MergeError;
 pub use info::InfoError;
-pub use plain::Plain;
 pub use probe::{ProbeError, Support, open};
 pub use snapshotter::{
     ImageLayers, PrepareError, PrepareOptions, RemoveError, Snapshotter, StorageMode, Usage,

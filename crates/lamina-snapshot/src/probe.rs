@@ -4,21 +4,22 @@
 //! store is on can tell. The answer is kept in `probe.json` with the kernel's release and the
 //! filesystem's identity, so that a run reads one small file.
 
-use std::os::fd::OwnedFd;
-
 use lamina_fs::{At, Dir, Durability, PathError};
 use lamina_store::{OpError, Store};
-use lamina_types::{ErrorKind, Rootfs, Source};
-use rustix::fs::{Mode, OFlags};
+use lamina_types::ErrorKind;
 use serde::{Deserialize, Serialize};
 
-use crate::detached::{MountError, mount_detached};
-use crate::plain::Plain;
+mod tiny;
+
+use crate::detached::MountError;
+use crate::snapshots::Snapshots;
 use crate::snapshotter::{Snapshotter, StorageMode};
 
 const FILE: &str = "probe.json";
 const LIMIT: u64 = 64 << 10;
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// Whether mode erofs is what [`StorageMode::Auto`] means where it works.
+const AUTO_IS_EROFS: bool = false;
 /// statfs(2): what a folder on an overlay says.
 const OVERLAYFS_MAGIC: u64 = 0x794c_7630;
 
@@ -51,6 +52,12 @@ impl Support {
     pub(crate) fn view_options(self) -> Vec<String> {
         vec!["xino=auto".to_owned()]
     }
+
+    /// Returns the options of an image over its data-only layer without an upper.
+    pub(crate) fn data_options(self) -> Vec<String> {
+        let options = ["xino=auto", "redirect_dir=on", "metacopy=on"];
+        options.map(str::to_owned).to_vec()
+    }
 }
 
 /// Why no storage mode works.
@@ -68,6 +75,17 @@ pub enum ProbeError {
     /// The kernel refused a small overlay in the store.
     #[error("overlayfs does not work in the store")]
     Refused(#[from] MountError),
+    /// The mode that was asked for does not work.
+    #[error("storage mode {mode} does not work here: {reason}")]
+    Unusable {
+        /// The mode.
+        mode: &'static str,
+        /// Why not.
+        reason: String,
+    },
+    /// A tiny image for the probe could not be made.
+    #[error("make an image for the probe")]
+    Image(#[source] lamina_erofs::WriteError),
     /// A small overlay was mounted but does not do what it should.
     #[error("overlayfs in the store does not work as it should: {0}")]
     Broken(&'static str),
@@ -79,7 +97,9 @@ impl ProbeError {
         match self {
             Self::Path(error) => error.kind(),
             Self::Op(error) => error.kind(),
-            Self::OnOverlay(_) | Self::Broken(_) => ErrorKind::Unsupported,
+            Self::OnOverlay(_) | Self::Broken(_) | Self::Unusable { .. } => ErrorKind::Unsupported,
+            Self::Image(lamina_erofs::WriteError::Io(error)) => ErrorKind::of_io(error),
+            Self::Image(_) => ErrorKind::Internal,
             Self::Refused(error) => match error.kind() {
                 ErrorKind::PermissionDenied => ErrorKind::PermissionDenied,
                 _ => ErrorKind::Unsupported,
@@ -96,20 +116,52 @@ struct Cached {
     kernel: String,
     filesystem: String,
     plain: Support,
+    /// What mode erofs can do.
+    erofs: Option<Support>,
+    /// Why it does not work, where it does not.
+    #[serde(default)]
+    why_not_erofs: String,
 }
 
 /// Returns the snapshotter of a store. Probes once per kernel and filesystem.
+///
+/// Snapshots that were made in another mode stay in it, as long as that works here.
 pub fn open(store: &Store, mode: StorageMode) -> Result<Box<dyn Snapshotter>, ProbeError> {
-    match mode {
-        StorageMode::Auto | StorageMode::Plain => {
-            let support = plain(store)?;
-            Ok(Box::new(Plain::new(store, support)))
+    let cached = cached(store)?;
+    let erofs = cached.erofs.ok_or(cached.why_not_erofs);
+    let (mode, reason) = match (mode, &erofs) {
+        (StorageMode::Plain, _) => (StorageMode::Plain, "it was asked for".to_owned()),
+        (StorageMode::Erofs, Ok(_)) => (StorageMode::Erofs, "it was asked for".to_owned()),
+        (StorageMode::Erofs, Err(reason)) => {
+            return Err(ProbeError::Unusable {
+                mode: StorageMode::Erofs.name(),
+                reason: reason.clone(),
+            });
         }
-    }
+        (StorageMode::Auto, Err(reason)) => {
+            let reason = format!("mode erofs does not work here: {reason}");
+            (StorageMode::Plain, reason)
+        }
+        (StorageMode::Auto, Ok(_)) if AUTO_IS_EROFS => (
+            StorageMode::Erofs,
+            "image files and data-only layers work in the store".to_owned(),
+        ),
+        (StorageMode::Auto, Ok(_)) => (
+            StorageMode::Plain,
+            "the default; erofs works here, too (--storage-mode)".to_owned(),
+        ),
+    };
+    Ok(Box::new(Snapshots {
+        store: store.clone(),
+        mode,
+        reason,
+        plain: cached.plain,
+        erofs,
+    }))
 }
 
-/// Returns the cached answer for mode plain, or asks the kernel.
-fn plain(store: &Store) -> Result<Support, ProbeError> {
+/// Returns the cached answer, or asks the kernel.
+fn cached(store: &Store) -> Result<Cached, ProbeError> {
     let root = store.root();
     let kernel = rustix::system::uname();
     let kernel = kernel.release().to_string_lossy().into_owned();
@@ -120,32 +172,52 @@ fn plain(store: &Store) -> Result<Support, ProbeError> {
         && let Ok(cached) = serde_json::from_slice::<Cached>(&bytes)
         && (cached.version, &cached.kernel, &cached.filesystem) == (VERSION, &kernel, &filesystem)
     {
-        return Ok(cached.plain);
+        return Ok(cached);
     }
     if i128::from(stat.f_type) == i128::from(OVERLAYFS_MAGIC) {
         return Err(ProbeError::OnOverlay(root.path().display().to_string()));
     }
-    let support = ask(store)?;
+    let plain = ask(store, tiny::plain, &[true, false])?;
+    let erofs = ask(store, tiny::erofs, &[true]);
     let cached = Cached {
         version: VERSION,
         kernel,
         filesystem,
-        plain: support,
+        plain,
+        erofs: erofs.as_ref().ok().copied(),
+        why_not_erofs: erofs.err().map(|error| chain(&error)).unwrap_or_default(),
     };
     if let Ok(bytes) = serde_json::to_vec(&cached) {
         // Only a cache: a read-only or full filesystem does not matter here.
         let _ = root.replace(FILE, &bytes, 0o600, Durability::Volatile);
     }
-    Ok(support)
+    Ok(cached)
+}
+
+/// Tells an error with its causes in one line.
+fn chain(error: &ProbeError) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
 }
 
 /// Mounts small overlays in the store, with all options first.
-fn ask(store: &Store) -> Result<Support, ProbeError> {
+fn ask(
+    store: &Store,
+    try_out: fn(&Dir, Support) -> Result<(), ProbeError>,
+    metacopy: &[bool],
+) -> Result<Support, ProbeError> {
     let op = store.ops().begin("probe", &[])?;
     let draft = op.draft()?;
-    let candidates = [(true, true), (true, false), (false, true), (false, false)];
+    let candidates = metacopy
+        .iter()
+        .flat_map(|metacopy| [(*metacopy, true), (*metacopy, false)]);
     let mut last = Ok(Support::default());
-    for (number, (metacopy, volatile)) in candidates.into_iter().enumerate() {
+    for (number, (metacopy, volatile)) in candidates.enumerate() {
         let support = Support { metacopy, volatile };
         let dir = draft.dir().mkdir(number.to_string(), 0o700)?;
         last = try_out(&dir, support).map(|()| support);
@@ -156,40 +228,4 @@ fn ask(store: &Store) -> Result<Support, ProbeError> {
     drop(draft);
     op.finish()?;
     last
-}
-
-/// Mounts two layers and an upper, reads through and writes.
-fn try_out(dir: &Dir, support: Support) -> Result<(), ProbeError> {
-    let file = |name: &str, inner: &str| -> Result<Dir, PathError> {
-        let dir = dir.mkdir(name, 0o755)?;
-        dir.create_exclusive(inner, inner.as_bytes(), 0o644, Durability::Volatile)?;
-        Ok(dir)
-    };
-    let (below, above) = (file("below", "b")?, file("above", "a")?);
-    let (upper, work) = (dir.mkdir("upper", 0o755)?, dir.mkdir("work", 0o700)?);
-    let mut options = support.options();
-    if support.volatile {
-        options.push("volatile".to_owned());
-    }
-    let lowers = [&above, &below].map(|dir| Source::Dir(dir.path().to_path_buf()));
-    let root = mount_detached(&Rootfs::Overlay {
-        lowers: lowers.to_vec(),
-        data: None,
-        upper: Some(upper.path().to_path_buf()),
-        work: Some(work.path().to_path_buf()),
-        options,
-    })?;
-    let sees = |name: &str| opens(&root, name, OFlags::RDONLY);
-    if !sees("a") || !sees("b") {
-        return Err(ProbeError::Broken("a file of a lower layer is missing"));
-    }
-    // Without trusted.* attributes in the store this is where it shows.
-    if !opens(&root, "b", OFlags::WRONLY) || !upper.exists("b")? {
-        return Err(ProbeError::Broken("a file cannot be written"));
-    }
-    Ok(())
-}
-
-fn opens(root: &OwnedFd, name: &str, flags: OFlags) -> bool {
-    rustix::fs::openat(root, name, flags | OFlags::CLOEXEC, Mode::empty()).is_ok()
 }

@@ -7,9 +7,10 @@ use lamina_fs::{LockError, PathError};
 use lamina_store::{LayerError, OpError, SnapshotId, TrashError};
 use lamina_types::{DiffId, Digest, ErrorKind, ImageId, Rootfs};
 
+use crate::erofs::MergeError;
 use crate::info::InfoError;
 
-/// How images become root filesystems (mode `plain` is the one so far).
+/// How images become root filesystems.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum StorageMode {
     /// The best that probing finds.
@@ -17,6 +18,28 @@ pub enum StorageMode {
     Auto,
     /// One plain tree per layer, stacked by overlayfs.
     Plain,
+    /// One merged EROFS image of metadata per image, files in the pool.
+    Erofs,
+}
+
+impl StorageMode {
+    /// Returns its name, as it is typed and recorded.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Plain => "plain",
+            Self::Erofs => "erofs",
+        }
+    }
+}
+
+/// What an image is wanted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ImageKind {
+    /// A container: with mount points.
+    Container,
+    /// To be looked at: as it was built.
+    View,
 }
 
 /// The layers of an image, and what of the image must stay while they are used.
@@ -90,10 +113,21 @@ pub struct Usage {
 /// diff       upper(id), and view(image) for what was there before
 /// ```
 ///
+/// A store may hold snapshots of several modes: each stays in the mode it was made in.
+///
 /// Every mode passes [`conformance`](crate::conformance).
 pub trait Snapshotter: Debug + Send + Sync {
-    /// Returns the mode; never [`StorageMode::Auto`].
+    /// Returns the mode that new snapshots are made in; never [`StorageMode::Auto`].
     fn mode(&self) -> StorageMode;
+
+    /// Returns why it is that mode, for people.
+    fn reason(&self) -> String;
+
+    /// Makes what `prepare` and `get` need of an image, so that they need not; idempotent. Called
+    /// when an image comes into the store, under the operation that leases its layers. What it
+    /// makes is on the disk after the next [`Store::sync`](lamina_store::Store::sync), or made
+    /// again when it is missed.
+    fn ready(&self, image: &ImageLayers) -> Result<(), PrepareError>;
 
     /// Makes a writable layer on an image. Fast: a few system calls when the image was used
     /// before. Unless it is volatile it survives a power cut on return.
@@ -140,6 +174,25 @@ pub enum PrepareError {
     /// The description of a snapshot could not be read.
     #[error(transparent)]
     Info(#[from] InfoError),
+    /// The merged image cannot be made of the layers.
+    #[error(transparent)]
+    Merge(#[from] MergeError),
+    /// The merged image cannot be read.
+    #[error("read {}", path.display())]
+    Image {
+        /// Its file.
+        path: PathBuf,
+        /// Why.
+        source: lamina_erofs::ReadError,
+    },
+    /// This mode does not work here, and a snapshot was made in it.
+    #[error("storage mode {mode} does not work here: {reason}")]
+    ModeUnusable {
+        /// The mode.
+        mode: &'static str,
+        /// Why not.
+        reason: String,
+    },
     /// The image has more layers than the kernel stacks.
     #[error("image has {found} layers, overlayfs stacks at most {limit}")]
     TooManyLayers {
@@ -168,7 +221,9 @@ impl PrepareError {
             Self::Layer(error) => error.kind(),
             Self::Op(error) => error.kind(),
             Self::Info(error) => error.kind(),
-            Self::TooManyLayers { .. } => ErrorKind::Unsupported,
+            Self::Merge(error) => error.kind(),
+            Self::Image { .. } => ErrorKind::DataLoss,
+            Self::TooManyLayers { .. } | Self::ModeUnusable { .. } => ErrorKind::Unsupported,
             Self::MissingLayer(_) => ErrorKind::DataLoss,
             Self::Exists(_) => ErrorKind::AlreadyExists,
             Self::NotFound(_) => ErrorKind::NotFound,

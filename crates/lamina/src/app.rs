@@ -51,7 +51,7 @@ impl App {
                 Arg::new("storage-mode")
                     .long("storage-mode")
                     .value_name("MODE")
-                    .value_parser(["auto", "plain"])
+                    .value_parser(["auto", "erofs", "plain"])
                     .help("How root filesystems are kept and mounted"),
             )
     }
@@ -129,9 +129,10 @@ impl App {
         let storage = match mode {
             None | Some("auto") => StorageMode::Auto,
             Some("plain") => StorageMode::Plain,
+            Some("erofs") => StorageMode::Erofs,
             Some(other) => {
                 return Err(Failure::usage(format!(
-                    "unknown storage mode {other:?}: expected auto or plain"
+                    "unknown storage mode {other:?}: expected auto, erofs or plain"
                 )));
             }
         };

@@ -2,7 +2,7 @@
 //!
 //! ```toml
 //! hardened = false                        # --hardened for every container
-//! storage-mode = "auto"                   # auto or plain
+//! storage-mode = "auto"                   # auto, erofs or plain
 //! [log]
 //! max-size = "10m"                        # at this size a container's log begins a new file
 //! max-files = 3

@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd;
 
-use lamina_layer::{Limits, Split, SplitError};
+use lamina_layer::{LayerTree, Limits, Split, SplitError};
 use lamina_store::{LayerDraft, LayerInfo, Operation, PoolWriter, Store};
 use lamina_types::DiffId;
 
@@ -106,13 +106,16 @@ impl Unpack<'_> {
         )?;
         let (split, blocks) = streamed.split;
         draft.index(&split.index(&blocks))?;
+        // What is not unpacked is checked here: by the unpacker's rules, with its errors.
+        let layer = LayerTree::read(draft.open_split()?, &limits)?;
         Ok(Unpacked {
             draft,
             info: LayerInfo {
                 size: split.bytes,
                 entries: split.entries,
+                implied: layer.implied(),
+                opaque_root: layer.opaque_root(),
                 pooled: true,
-                ..LayerInfo::default()
             },
             diff_id: streamed.diff_id,
         })

@@ -13,7 +13,7 @@ use std::io;
 
 use lamina_distribution::FetchError;
 use lamina_fs::PathError;
-use lamina_layer::{ApplyError, SplitError};
+use lamina_layer::{ApplyError, LayerTreeError, SplitError};
 use lamina_store::{BlobError, LayerError, OpError, PoolError};
 use lamina_types::{DiffId, ErrorKind};
 
@@ -140,6 +140,15 @@ impl From<LayerError> for UnpackError {
 impl From<PoolError> for UnpackError {
     fn from(error: PoolError) -> Self {
         Self::Store(error.into())
+    }
+}
+
+impl From<LayerTreeError> for UnpackError {
+    fn from(error: LayerTreeError) -> Self {
+        match error {
+            LayerTreeError::Split(error) => error.into(),
+            LayerTreeError::Entry(error) => error.into(),
+        }
     }
 }
 

@@ -133,10 +133,16 @@ fn implied_directories(subject: &Subject) -> Result<(), Failure> {
 fn metadata(subject: &Subject) -> Result<(), Failure> {
     let layers = [
         vec![
-            dir("bin", 0o2755).owner(5, 6).time(1, 2),
+            dir("bin", 0o2755)
+                .owner(5, 6)
+                .time(1, 2)
+                .xattr("user.of.directory", b"d"),
             file("bin/su", "s").mode(0o4755).owner(0, 42),
             file("bin/old", "o").time(-1, 500_000_000),
-            file("bin/new", "n").time(4_000_000_000, 1),
+            file("bin/new", "n")
+                .time(4_000_000_000, 1)
+                .xattr("user.one", b"1")
+                .xattr("user.two", b""),
             file("bin/big-ids", "b").owner(2_000_000_000, 4_000_000_000),
             hardlink("bin/su2", "bin/su"),
             hardlink("su3", "bin/su"),

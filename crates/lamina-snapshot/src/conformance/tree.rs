@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Read;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -84,6 +85,12 @@ impl Item {
         self
     }
 
+    pub(super) fn xattr(mut self, name: &str, value: &[u8]) -> Self {
+        let pair = (name.as_bytes().to_vec(), value.to_vec());
+        self.meta.xattrs.push(pair);
+        self
+    }
+
     pub(super) fn mode(mut self, mode: u32) -> Self {
         self.meta.mode = mode;
         self
@@ -123,6 +130,9 @@ pub(super) fn tar(items: &[Item]) -> Result<Vec<u8>, Failure> {
     Ok(tar.finish()?)
 }
 
+/// Extended attributes by name.
+type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// One entry of a merged tree. What is not compared is left out: the times and sizes of
 /// directories that nobody described, inode numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,6 +144,7 @@ pub(super) struct Node {
     content: Vec<u8>,
     /// How many names the file has; 0 for directories.
     links: u64,
+    xattrs: Xattrs,
 }
 
 /// A tree by path; the root is the empty one.
@@ -147,6 +158,7 @@ fn implied() -> Node {
         time: None,
         content: Vec::new(),
         links: 0,
+        xattrs: Vec::new(),
     }
 }
 
@@ -207,6 +219,7 @@ fn put(tree: &mut Tree, item: &Item) {
         )),
         content,
         links: u64::from(!directory),
+        xattrs: item.meta.xattrs.clone(),
     };
     tree.insert(item.path.clone(), node);
 }
@@ -227,7 +240,9 @@ fn link(tree: &mut Tree, target: &Path, name: &Path) {
 pub(super) fn walk(root: &Dir) -> Result<Tree, Failure> {
     let mut tree = Tree::new();
     let stat = rustix::fs::fstat(root)?;
-    tree.insert(PathBuf::new(), node_of(&stat, Vec::new()));
+    let mut node = node_of(&stat, Vec::new());
+    node.xattrs = xattrs(root, Path::new("."))?;
+    tree.insert(PathBuf::new(), node);
     walk_into(root, Path::new(""), &mut tree)?;
     Ok(tree)
 }
@@ -235,7 +250,11 @@ pub(super) fn walk(root: &Dir) -> Result<Tree, Failure> {
 fn walk_into(dir: &Dir, path: &Path, tree: &mut Tree) -> Result<(), Failure> {
     for entry in dir.entries()? {
         let below = path.join(&entry.name);
-        let stat = dir.stat(&entry.name)?;
+        let stat = match dir.stat(&entry.name) {
+            // overlayfs lists a whiteout that has nothing to hide, and finds nothing by its name.
+            Err(error) if error.is_not_found() => continue,
+            other => other?,
+        };
         let content = match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => {
                 let mut content = Vec::new();
@@ -250,9 +269,46 @@ fn walk_into(dir: &Dir, path: &Path, tree: &mut Tree) -> Result<(), Failure> {
             }
             _ => Vec::new(),
         };
-        tree.insert(below, node_of(&stat, content));
+        let mut node = node_of(&stat, content);
+        node.xattrs = xattrs(dir, Path::new(&entry.name))?;
+        tree.insert(below, node);
     }
     Ok(())
+}
+
+/// Reads the attributes of a name, whatever it is, without opening it; the labels of the host's
+/// own security module are not the image's.
+fn xattrs(dir: &Dir, name: &Path) -> Result<Xattrs, Failure> {
+    let fd = dir.as_fd().as_raw_fd();
+    let path = Path::new("/proc/self/fd").join(fd.to_string()).join(name);
+    let mut names = vec![0; 64 << 10];
+    let length = rustix::fs::llistxattr(&path, &mut names[..])?;
+    let mut found = Vec::new();
+    for name in names[..length].split(|byte| *byte == 0) {
+        if name.is_empty() || name == b"security.selinux" {
+            continue;
+        }
+        let mut value = vec![0; 64 << 10];
+        let length = rustix::fs::lgetxattr(&path, name, &mut value[..])?;
+        value.truncate(length);
+        found.push((name.to_vec(), value));
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Forgets what two modes may show differently.
+pub(super) fn forget_what_modes_differ_in(one: &mut Tree, other: &mut Tree) {
+    for (path, node) in one {
+        let Some(other) = other.get_mut(path) else {
+            continue;
+        };
+        (node.links, other.links) = (0, 0);
+        // Implied directories and generated mount points.
+        if other.time == Some((0, 0)) {
+            (node.time, other.time) = (None, None);
+        }
+    }
 }
 
 fn node_of(stat: &rustix::fs::Stat, content: Vec<u8>) -> Node {
@@ -263,6 +319,7 @@ fn node_of(stat: &rustix::fs::Stat, content: Vec<u8>) -> Node {
         owner: (stat.st_uid, stat.st_gid),
         time: Some((stat.st_mtime, stat.st_mtime_nsec)),
         content,
+        xattrs: Vec::new(),
         links: match kind {
             FileType::Directory => 0,
             _ => stat.st_nlink,

@@ -22,42 +22,17 @@ use lamina_store::{Area, Store};
 use lamina_types::DiffId;
 use rustix::fs::Timespec;
 
-use super::metadata;
 use super::stack::{Merged, Stack};
 use super::{GENERATED, publish};
-use crate::snapshotter::PrepareError;
+use crate::metadata;
+use crate::points::{DIRECTORIES, FILES};
+use crate::snapshotter::{ImageKind, PrepareError};
 
-/// Directories that every container mounts onto.
-const DIRECTORIES: [&str; 7] = [
-    "dev",
-    "dev/mqueue",
-    "dev/pts",
-    "dev/shm",
-    "etc",
-    "proc",
-    "sys",
-];
-/// Files that every container mounts onto.
-const FILES: [&str; 4] = [
-    "dev/console",
-    "etc/hostname",
-    "etc/hosts",
-    "etc/resolv.conf",
-];
 /// A generated mount point has no time of its own.
 const EPOCH: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 0,
 };
-
-/// Which of the two tops.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// With mount points.
-    Container,
-    /// Without: the image as it was built.
-    View,
-}
 
 /// A generated top.
 #[derive(Debug)]
@@ -73,12 +48,12 @@ pub(super) fn ensure(
     store: &Store,
     key: &str,
     diff_ids: &[DiffId],
-    kind: Kind,
+    kind: ImageKind,
 ) -> Result<Top, PrepareError> {
     let images = store.dir(Area::Images)?;
     let suffix = match kind {
-        Kind::Container => "top",
-        Kind::View => "view",
+        ImageKind::Container => "top",
+        ImageKind::View => "view",
     };
     // Hidden layers are rare enough to be part of the name, which spares reading a file.
     let find = |hidden: usize| -> Result<Option<Top>, PathError> {
@@ -120,7 +95,7 @@ fn name(key: &str, suffix: &str, hidden: usize) -> String {
 }
 
 /// Fills an empty directory.
-fn build(stack: &Stack, tree: &Dir, kind: Kind) -> Result<(), PathError> {
+fn build(stack: &Stack, tree: &Dir, kind: ImageKind) -> Result<(), PathError> {
     let wanted = directories(stack, kind)?;
     let mut made = Vec::new();
     for (path, merged) in &wanted {
@@ -134,7 +109,7 @@ fn build(stack: &Stack, tree: &Dir, kind: Kind) -> Result<(), PathError> {
         }
         made.push((dir, merged));
     }
-    if kind == Kind::Container {
+    if kind == ImageKind::Container {
         for file in FILES {
             let (parent, name) = file.split_once('/').unwrap_or(("", file));
             tree.open_at(parent)?
@@ -163,7 +138,10 @@ fn make(tree: &Dir, path: &Path) -> Result<Dir, PathError> {
 }
 
 /// Returns what the top has, parents first, each with whose metadata it gets.
-fn directories(stack: &Stack, kind: Kind) -> Result<BTreeMap<PathBuf, Option<Merged>>, PathError> {
+fn directories(
+    stack: &Stack,
+    kind: ImageKind,
+) -> Result<BTreeMap<PathBuf, Option<Merged>>, PathError> {
     let mut wanted = BTreeMap::new();
     let mut add = |path: &Path| -> Result<(), PathError> {
         for path in path.ancestors().chain([Path::new("")]) {
@@ -182,7 +160,7 @@ fn directories(stack: &Stack, kind: Kind) -> Result<BTreeMap<PathBuf, Option<Mer
             add(&path)?;
         }
     }
-    if kind == Kind::Container {
+    if kind == ImageKind::Container {
         for path in DIRECTORIES {
             add(Path::new(path))?;
         }

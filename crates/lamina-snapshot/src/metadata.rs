@@ -1,7 +1,8 @@
-//! Copying the metadata of a directory: owner, mode, extended attributes, times.
+//! Giving a directory the metadata of another: owner, mode, extended attributes, times.
 
 use std::os::fd::AsFd;
 
+use lamina_erofs::Metadata;
 use lamina_fs::{At, Dir, PathError};
 use rustix::fs::{Gid, Mode, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
@@ -13,7 +14,7 @@ const OVERLAY: [&[u8]; 2] = [b"trusted.overlay.", b"user.overlay."];
 
 /// Gives `to` the metadata of `from`, both directories. Times last: whatever is made in `to`
 /// later changes them again.
-pub(super) fn copy(from: &Dir, to: &Dir) -> Result<(), PathError> {
+pub(crate) fn copy(from: &Dir, to: &Dir) -> Result<(), PathError> {
     let stat = rustix::fs::fstat(from).at("stat", from.path())?;
     let owner = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
     rustix::fs::fchown(to, Some(owner.0), Some(owner.1)).at("set the owner of", to.path())?;
@@ -24,8 +25,26 @@ pub(super) fn copy(from: &Dir, to: &Dir) -> Result<(), PathError> {
     copy_times(from, to)
 }
 
+/// Gives a directory the metadata that an image has for one.
+pub(crate) fn give(metadata: &Metadata, to: &Dir) -> Result<(), PathError> {
+    let owner = (Uid::from_raw(metadata.uid), Gid::from_raw(metadata.gid));
+    rustix::fs::fchown(to, Some(owner.0), Some(owner.1)).at("set the owner of", to.path())?;
+    let mode = Mode::from_raw_mode(metadata.mode);
+    rustix::fs::fchmod(to, mode).at("set the mode of", to.path())?;
+    for (name, value) in &metadata.xattrs {
+        let flags = rustix::fs::XattrFlags::empty();
+        rustix::fs::fsetxattr(to.as_fd(), name.as_slice(), value, flags)
+            .at("set an attribute of", to.path())?;
+    }
+    let time = Timespec {
+        tv_sec: metadata.mtime.seconds,
+        tv_nsec: metadata.mtime.nanoseconds.into(),
+    };
+    set_times(to, time, time)
+}
+
 /// Gives `to` the times of `from`.
-pub(super) fn copy_times(from: &Dir, to: &Dir) -> Result<(), PathError> {
+pub(crate) fn copy_times(from: &Dir, to: &Dir) -> Result<(), PathError> {
     let stat = rustix::fs::fstat(from).at("stat", from.path())?;
     let time = |seconds: i64, nanoseconds: u64| Timespec {
         tv_sec: seconds,
@@ -39,7 +58,7 @@ pub(super) fn copy_times(from: &Dir, to: &Dir) -> Result<(), PathError> {
 }
 
 /// Sets the times of a directory.
-pub(super) fn set_times(to: &Dir, access: Timespec, change: Timespec) -> Result<(), PathError> {
+pub(crate) fn set_times(to: &Dir, access: Timespec, change: Timespec) -> Result<(), PathError> {
     let times = Timestamps {
         last_access: access,
         last_modification: change,
@@ -49,16 +68,21 @@ pub(super) fn set_times(to: &Dir, access: Timespec, change: Timespec) -> Result<
 
 fn copy_xattrs(from: &Dir, to: &Dir) -> Result<(), PathError> {
     // Most directories have none, and one short call tells.
-    let mut none: [u8; 0] = [];
-    let length = match rustix::fs::flistxattr(from.as_fd(), &mut none[..]) {
-        Ok(0) | Err(Errno::OPNOTSUPP) => return Ok(()),
-        Ok(length) => length.min(XATTR_MAX),
+    let mut few = [0; 1024];
+    let mut many = Vec::new();
+    let listed = rustix::fs::flistxattr(from.as_fd(), &mut few[..]);
+    let names = match listed {
+        Ok(length) => &few[..length],
+        Err(Errno::OPNOTSUPP) => return Ok(()),
+        Err(Errno::RANGE) => {
+            many.resize(XATTR_MAX, 0);
+            let length = rustix::fs::flistxattr(from.as_fd(), &mut many[..])
+                .at("list the attributes of", from.path())?;
+            &many[..length]
+        }
         Err(error) => return Err(error).at("list the attributes of", from.path()),
     };
-    let mut names = vec![0; length];
-    let length = rustix::fs::flistxattr(from.as_fd(), &mut names[..])
-        .at("list the attributes of", from.path())?;
-    let names = names[..length].split(|byte| *byte == 0);
+    let names = names.split(|byte| *byte == 0);
     for name in names.filter(|name| !name.is_empty()) {
         if OVERLAY.iter().any(|prefix| name.starts_with(prefix)) {
             continue;

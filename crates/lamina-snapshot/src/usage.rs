@@ -12,7 +12,7 @@ const BLOCK: u64 = 512;
 
 /// Adds up a tree, its root included. What vanishes meanwhile is left out: the container may be
 /// running.
-pub(super) fn of_tree(root: &Dir) -> Result<Usage, PathError> {
+pub(crate) fn of_tree(root: &Dir) -> Result<Usage, PathError> {
     let mut usage = Usage::default();
     let mut several_names = HashSet::new();
     let mut todo = vec![root.try_clone()?];

@@ -1,60 +1,21 @@
 //! Mode `plain` passes the conformance suite, and what is its own.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::fs::{self, File};
-use std::io::Write;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::time::Instant;
 
-use lamina_layer::{Limits, TarWriter, apply};
-use lamina_snapshot::conformance::{CASES, Failure, Subject};
+use lamina_layer::TarWriter;
+use lamina_snapshot::conformance::{CASES, Subject};
 use lamina_snapshot::{ImageLayers, PrepareOptions, ProbeError, StorageMode, open};
-use lamina_store::{CollectOptions, LayerInfo, Store};
-use lamina_types::{DiffId, Digest, ErrorKind};
-use sha2::{Digest as _, Sha256};
+use lamina_store::{CollectOptions, Store};
+use lamina_types::{DiffId, ErrorKind};
 
-/// Says why a test cannot run here.
-fn skip(reason: &dyn std::fmt::Display) {
-    let _ = writeln!(std::io::stderr(), "SKIP: {reason}");
-}
-
-fn ingest(store: &Store, tar: &[u8]) -> Result<DiffId, Failure> {
-    let diff_id = DiffId(Digest::from_sha256(Sha256::digest(tar).into()));
-    let op = store.ops().begin("ingest", &[])?;
-    if store.layers().find(&op, &diff_id)?.is_none() {
-        let draft = store.layers().draft(&op)?;
-        let applied = apply(tar, draft.tree().as_fd(), &Limits::default())?;
-        let info = LayerInfo {
-            size: applied.bytes,
-            entries: applied.entries,
-            implied: applied.implied,
-            opaque_root: applied.opaque_root,
-            pooled: false,
-        };
-        draft.publish(&op, &diff_id, &info)?;
-    }
-    op.finish()?;
-    Ok(diff_id)
-}
+use crate::support::{self, ingest};
 
 /// Returns the mode on a new store; `None` where overlays cannot be mounted.
 fn subject(root: &Path) -> Option<Subject> {
-    let store = Store::open(root).unwrap();
-    match open(&store, StorageMode::Plain) {
-        Ok(snapshotter) => Some(Subject {
-            store,
-            snapshotter,
-            ingest,
-            max_layers: 499,
-        }),
-        Err(error @ (ProbeError::Refused(_) | ProbeError::OnOverlay(_))) => {
-            skip(&error);
-            None
-        }
-        Err(error) => panic!("{error}"),
-    }
+    support::subject(root, StorageMode::Plain)
 }
 
 #[test]

@@ -5,13 +5,12 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::AtomicBool;
 
-use lamina_store::Area;
+use lamina_store::{Area, Hasher};
 use lamina_types::oci::{Descriptor, HistoryEntry, ImageConfig, RootfsSection, media};
 use lamina_types::{DiffId, ErrorKind, ImageId, Platform, Reference};
 
 use crate::changes::{ChangeError, apply_change};
 use crate::fault::StoreFault;
-use crate::hash::Hasher;
 use crate::images::Images;
 use crate::layer::{BlobSource, Compression, MAGIC, Origin, Taken, Taker, UnpackError};
 use crate::progress::Progress;

@@ -76,6 +76,18 @@ pub const DEVICE_LINKS: [(&str, &str); 5] = [
     ("ptmx", "pts/ptmx"),
 ];
 
+/// Kernel parameters that an ipc namespace confines (namespaces(7)), besides `fs.mqueue.`.
+pub const IPC_SYSCTLS: [&str; 8] = [
+    "kernel.msgmax",
+    "kernel.msgmnb",
+    "kernel.msgmni",
+    "kernel.sem",
+    "kernel.shmall",
+    "kernel.shmmax",
+    "kernel.shmmni",
+    "kernel.shm_rmid_forced",
+];
+
 /// The size of /dev/shm: 64 MiB.
 pub const SHM_SIZE: u64 = 64 << 20;
 

@@ -11,17 +11,17 @@
 mod partial;
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::Write;
 use std::path::PathBuf;
 
 use lamina_fs::{At, Dir, Durability, Lock, LockError, PathError};
 use lamina_types::{Algorithm, Digest, ErrorKind};
 use rustix::fs::OFlags;
-use sha2::{Digest as _, Sha256, Sha512};
 
 pub use partial::Partial;
 
 use crate::area::Area;
+use crate::hash::Hasher;
 use crate::lock::{self, Waiting};
 use crate::ops::{Line, OpError, Operation};
 use crate::store::Store;
@@ -209,59 +209,6 @@ pub(crate) fn area(digest: &Digest) -> Area {
     match digest.algorithm() {
         Algorithm::Sha256 => Area::BlobsSha256,
         Algorithm::Sha512 => Area::BlobsSha512,
-    }
-}
-
-/// A running hash of either algorithm.
-#[derive(Debug, Clone)]
-pub(crate) enum Hasher {
-    Sha256(Sha256),
-    Sha512(Box<Sha512>),
-}
-
-impl Hasher {
-    pub(crate) fn new(algorithm: Algorithm) -> Self {
-        match algorithm {
-            Algorithm::Sha256 => Self::Sha256(Sha256::new()),
-            Algorithm::Sha512 => Self::Sha512(Box::new(Sha512::new())),
-        }
-    }
-
-    pub(crate) fn update(&mut self, bytes: &[u8]) {
-        match self {
-            Self::Sha256(hash) => hash.update(bytes),
-            Self::Sha512(hash) => hash.update(bytes),
-        }
-    }
-
-    pub(crate) fn finish(self) -> Digest {
-        match self {
-            Self::Sha256(hash) => Digest::from_sha256(hash.finalize().into()),
-            Self::Sha512(hash) => Digest::from_sha512(hash.finalize().into()),
-        }
-    }
-
-    pub(crate) fn digest_of(algorithm: Algorithm, bytes: &[u8]) -> Digest {
-        let mut hasher = Self::new(algorithm);
-        hasher.update(bytes);
-        hasher.finish()
-    }
-
-    /// Hashes a file from its beginning to its end; returns how many bytes that were.
-    pub(crate) fn update_from(&mut self, mut file: &File) -> io::Result<u64> {
-        let mut buffer = vec![0; 256 << 10];
-        let mut total = 0;
-        loop {
-            match file.read(&mut buffer) {
-                Ok(0) => return Ok(total),
-                Ok(read) => {
-                    self.update(&buffer[..read]);
-                    total += read as u64;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
     }
 }
 

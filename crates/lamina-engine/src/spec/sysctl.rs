@@ -5,20 +5,10 @@
 
 use std::collections::BTreeMap;
 
+use lamina_runtime::spec_default::IPC_SYSCTLS;
+
 use crate::request::{IsolationRequest, NamespaceMode, NetworkMode};
 use crate::spec::SpecError;
-
-/// What the IPC namespace confines.
-const IPC: [&str; 8] = [
-    "kernel.msgmax",
-    "kernel.msgmnb",
-    "kernel.msgmni",
-    "kernel.sem",
-    "kernel.shmall",
-    "kernel.shmmax",
-    "kernel.shmmni",
-    "kernel.shm_rmid_forced",
-];
 
 /// What Docker sets in a network namespace of a container's own: low ports and ping need no
 /// privilege there.
@@ -63,7 +53,7 @@ fn check(name: &str, value: &str, isolation: &IsolationRequest) -> Result<(), Sp
     if value.is_empty() || !value.bytes().all(plain) {
         return refuse("the value has characters that no such parameter takes");
     }
-    let ipc = IPC.contains(&name) || name.starts_with("fs.mqueue.");
+    let ipc = IPC_SYSCTLS.contains(&name) || name.starts_with("fs.mqueue.");
     if name.starts_with("net.") {
         match isolation.network {
             NetworkMode::Host => refuse("the network namespace is the host's"),

@@ -17,12 +17,12 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
+use lamina_store::Hasher;
 use lamina_types::DiffId;
 
 use super::UnpackError;
 use super::compression;
 use super::pipe::{CHUNK, Message, Sink, Source, Tee, pipe, relay};
-use crate::hash::Hasher;
 
 /// Buffers of compressed bytes in flight.
 const COMPRESSED_CHUNKS: usize = 8;

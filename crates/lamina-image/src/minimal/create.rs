@@ -3,12 +3,12 @@
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 
+use lamina_store::Hasher;
 use lamina_types::oci::{Config, Descriptor, HistoryEntry, ImageConfig, media};
 use lamina_types::{ImageId, Platform, Reference};
 
 use super::{CreateMinimalError, HostPaths, gather, write_layer};
 use crate::fault::StoreFault;
-use crate::hash::Hasher;
 use crate::images::Images;
 use crate::import::{ImportError, Spooled};
 use crate::progress::Silent;

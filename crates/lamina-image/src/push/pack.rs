@@ -10,10 +10,10 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
 use flate2::{Compression, GzBuilder};
+use lamina_store::Hasher;
 use lamina_types::{DiffId, Digest};
 
 use super::{PackError, Packing};
-use crate::hash::Hasher;
 
 /// The blocks of gzip: large enough that no ratio is lost.
 const GZIP_BLOCK: usize = 1 << 20;

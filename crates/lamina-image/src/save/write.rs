@@ -4,14 +4,13 @@ use std::io::{self, Read, Write};
 use std::thread;
 
 use lamina_layer::{Meta, TarWriter, WriteError};
-use lamina_store::{LayerError, Store};
+use lamina_store::{Hasher, LayerError, Store};
 use lamina_types::{DiffId, Digest};
 
 use super::SaveError;
 use super::plan::{Item, ItemContent, Items};
 use crate::archive::Section;
 use crate::fault::StoreFault;
-use crate::hash::Hasher;
 use crate::layer::{Sink, Source, pipe};
 
 /// Buffers between making a layer and writing it.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::PlanError;
 use super::namespaces::NamespacePlan;
+use crate::spec_default::IPC_SYSCTLS;
 
 /// One parameter to write.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,19 +13,6 @@ pub(crate) struct Sysctl {
     pub(crate) file: String,
     pub(crate) value: String,
 }
-
-/// Parameters of an ipc namespace (namespaces(7)).
-const IPC: [&str; 9] = [
-    "kernel.msgmax",
-    "kernel.msgmnb",
-    "kernel.msgmni",
-    "kernel.sem",
-    "kernel.shmall",
-    "kernel.shmmax",
-    "kernel.shmmni",
-    "kernel.shm_rmid_forced",
-    "kernel.auto_msgmni",
-];
 
 /// Plans the parameters, refusing those of the host (CVE-2022-0811).
 pub(crate) fn plan(
@@ -72,7 +60,7 @@ fn one(name: &str, value: &str, namespaces: &NamespacePlan) -> Result<Sysctl, Pl
         if !namespaces.own_net() {
             return refuse("would change the host's network");
         }
-    } else if IPC.contains(&dotted.as_str()) || file.starts_with("fs/mqueue/") {
+    } else if IPC_SYSCTLS.contains(&dotted.as_str()) || file.starts_with("fs/mqueue/") {
         if !namespaces.own_ipc() {
             return refuse("would change the host's ipc");
         }

@@ -8,8 +8,9 @@ use lamina_fs::{At, Durability, Lock, PathError};
 use lamina_types::Digest;
 use rustix::fs::{Mode, OFlags};
 
-use super::{BlobError, Hasher, append, area, retire};
+use super::{BlobError, append, area, retire};
 use crate::area::Area;
+use crate::hash::Hasher;
 use crate::store::Store;
 use crate::sync::{self, Unsynced};
 

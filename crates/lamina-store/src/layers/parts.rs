@@ -12,7 +12,7 @@ use rustix::fs::OFlags;
 
 use super::{INDEX, LayerContents, LayerError, Layers, SPLIT};
 use crate::area::Area;
-use crate::blobs::Hasher;
+use crate::hash::Hasher;
 
 /// Twenty million contents.
 const INDEX_LIMIT: u64 = 1 << 30;

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 
 use super::{ObjectKey, Pool, PoolError};
 use crate::area::Area;
-use crate::blobs::Hasher;
+use crate::hash::Hasher;
 use crate::store::Store;
 
 const ATTRIBUTE: &str = "user.lamina.object";

@@ -2,6 +2,8 @@
 //! environment.
 
 use std::env::var_os;
+use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -35,9 +37,20 @@ impl Host {
         let folder = tempfile::Builder::new()
             .prefix("lam")
             .tempdir_in("/var/tmp");
-        Self {
+        let host = Self {
             folder: folder.expect("a temporary folder"),
+        };
+        // The whole suites run in another storage mode where the developer asks for it.
+        if let Some(mode) = var_os("LAMINA_TEST_STORAGE_MODE") {
+            let config = host.folder().join(".config/lamina");
+            let made = fs::create_dir_all(&config)
+                .and_then(|()| File::create(config.join("config.toml")))
+                .and_then(|mut file| {
+                    writeln!(file, "storage-mode = {:?}", mode.display().to_string())
+                });
+            made.expect("the host's configuration");
         }
+        host
     }
 
     /// Returns a folder that goes with the host.

@@ -65,7 +65,7 @@ fn help_lists_the_commands_in_groups() {
       -v, --version              Print version information and quit
           --root <DIR>           Where images and containers are kept [env: LAMINA_ROOT] [default: /var/lib/lamina]
           --run-root <DIR>       Where sockets and bundles are kept [env: LAMINA_RUN] [default: /run/lamina]
-          --storage-mode <MODE>  How root filesystems are kept and mounted [possible values: auto, plain]
+          --storage-mode <MODE>  How root filesystems are kept and mounted [possible values: auto, erofs, plain]
       -h, --help                 Print help
 
     Run 'lamina COMMAND --help' for more information on a command.

@@ -5,6 +5,7 @@
 //! - `lists`: what lists and documents show;
 //! - `images`: the life of an image without a registry;
 //! - `registries`: logins and tags;
+//! - `storage`: storage modes, and from one to the other;
 //! - `tty`: a real terminal;
 //! - `killed`: killed and interrupted commands;
 //! - `parallel`: many runs at the same time.
@@ -19,4 +20,5 @@ mod parallel;
 mod registries;
 mod run;
 mod save;
+mod storage;
 mod tty;

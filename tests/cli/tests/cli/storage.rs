@@ -1,0 +1,106 @@
+//! Storage modes as a person meets them: the same containers, whatever holds their files.
+
+use std::io::Write as _;
+
+use lamina_testkit::Host;
+
+const EROFS: &str = "--storage-mode=erofs";
+const PLAIN: &str = "--storage-mode=plain";
+
+/// Returns whether mode erofs works on this machine.
+fn has_erofs(host: &Host) -> bool {
+    let outcome = host.lamina(&[EROFS, "info"]);
+    if outcome.code != 0 {
+        let _ = writeln!(std::io::stderr(), "SKIP: {}", outcome.stderr);
+    }
+    outcome.code == 0
+}
+
+#[test]
+fn privileged_info_says_which_mode_and_why() {
+    let host = Host::new();
+    let text = host.ok(&[PLAIN, "info"]);
+    assert!(text.contains("Storage Mode: plain"), "{text}");
+    assert!(text.contains("Because: it was asked for"), "{text}");
+    if has_erofs(&host) {
+        let text = host.ok(&[EROFS, "info"]);
+        assert!(text.contains("Storage Mode: erofs"), "{text}");
+    }
+    host.sweep();
+}
+
+#[test]
+fn privileged_a_container_in_mode_erofs_changes_and_keeps_its_files() {
+    let host = Host::new();
+    if !has_erofs(&host) {
+        return;
+    }
+    let script = "if test -d /new; then \
+                    id -un; stat -c %a /usr/bin/env; test -e /etc/os-release || echo gone; exit; \
+                  fi; \
+                  echo me:x:1234:1234::/:/bin/sh >> /etc/passwd; chmod 755 /root; \
+                  chmod 711 /usr/bin/env; rm /etc/os-release; \
+                  mv /etc/passwd /etc/was; cp -p /etc/was /etc/passwd; mkdir /new";
+    let create = ["create", "--name", "web", "minimal", "sh", "-c", script];
+    host.ok(&[&[EROFS], &create[..]].concat());
+    host.ok(&[EROFS, "start", "-a", "web"]);
+    let diff = host.ok(&[EROFS, "diff", "web"]);
+    for line in [
+        "A /new",
+        "C /usr/bin/env",
+        "C /root",
+        "D /etc/os-release",
+        "A /etc/was",
+    ] {
+        assert!(diff.lines().any(|found| found == line), "{line}: {diff}");
+    }
+    let again = host.ok(&[EROFS, "start", "-a", "web"]);
+    assert_eq!(again, "root\n711\ngone");
+    assert_eq!(host.ok(&[EROFS, "diff", "web"]), diff);
+    host.remove_containers();
+    host.sweep();
+}
+
+#[test]
+fn privileged_images_and_containers_go_from_one_mode_to_the_other() {
+    let host = Host::new();
+    if !has_erofs(&host) {
+        return;
+    }
+    let script = "wc -c < /usr/bin/env; id -un";
+    let run = |mode: &str| host.ok(&[mode, "run", "--rm", "minimal", "sh", "-c", script]);
+    let plain = run(PLAIN);
+    assert_eq!(run(EROFS), plain);
+    // A container stays in the mode it was made in, whatever mode starts it.
+    for (name, made, started) in [("one", PLAIN, EROFS), ("two", EROFS, PLAIN)] {
+        let script = "test -e /mark || touch /mark; ls /mark";
+        host.ok(&[
+            made, "create", "--name", name, "minimal", "sh", "-c", script,
+        ]);
+        assert_eq!(host.ok(&[started, "start", "-a", name]), "/mark");
+        assert_eq!(host.ok(&[made, "start", "-a", name]), "/mark");
+    }
+    host.remove_containers();
+    host.sweep();
+}
+
+#[test]
+fn privileged_an_image_that_came_in_mode_erofs_is_unpacked_for_mode_plain() {
+    let host = Host::new();
+    if !has_erofs(&host) {
+        return;
+    }
+    let script = "ls -lR /etc /usr; cat /etc/passwd";
+    let run = |mode: &str| host.ok(&[mode, "run", "--rm", "minimal", "sh", "-c", script]);
+    let erofs = run(EROFS);
+    let lines = |text: &str| -> Vec<String> {
+        // The width of a column follows the sizes of directories, and those a mode's own business.
+        let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+        let files = text.lines().filter(|line| line.starts_with('-'));
+        let generated = ["hosts", "hostname", "resolv.conf"];
+        let kept = files.filter(|line| !generated.iter().any(|name| line.ends_with(name)));
+        kept.map(words).collect()
+    };
+    assert_eq!(lines(&run(PLAIN)), lines(&erofs));
+    host.sweep();
+}

@@ -307,6 +307,31 @@ impl Group {
 
 /// Builds the whole command line.
 pub(crate) fn command() -> Command {
+    root()
+        .subcommands(
+            GROUPS
+                .iter()
+                .flat_map(|group| group.entries)
+                .map(|entry| entry.command("lamina")),
+        )
+        .subcommands(MANAGEMENT.iter().map(Group::management))
+        .disable_help_subcommand(false)
+        .help_template(HELP_TEMPLATE)
+        .after_help(summary())
+}
+
+/// Builds as much of the command line as `arguments` are about: one command where its name comes
+/// first, which is nearly always and takes a fifth of the time.
+fn command_for(arguments: &[OsString]) -> Command {
+    let typed = arguments.get(1).and_then(|word| word.to_str());
+    let top = GROUPS.iter().flat_map(|group| group.entries);
+    match top.into_iter().find(|entry| Some(entry.name) == typed) {
+        Some(entry) => root().subcommand(entry.command("lamina")),
+        None => command(),
+    }
+}
+
+fn root() -> Command {
     let root = Command::new("lamina")
         .about("A container engine without a daemon: one static binary")
         .version(env!("CARGO_PKG_VERSION"))
@@ -320,16 +345,6 @@ pub(crate) fn command() -> Command {
                 .help("Print version information and quit"),
         );
     App::augment(root)
-        .subcommands(
-            GROUPS
-                .iter()
-                .flat_map(|group| group.entries)
-                .map(|entry| entry.command("lamina")),
-        )
-        .subcommands(MANAGEMENT.iter().map(Group::management))
-        .disable_help_subcommand(false)
-        .help_template(HELP_TEMPLATE)
-        .after_help(summary())
 }
 
 /// The commands stand in groups below the options, as Docker's do.
@@ -358,7 +373,8 @@ fn summary() -> String {
 
 /// Parses the arguments and runs the command.
 pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> Outcome<u8> {
-    let matches = match command().try_get_matches_from(arguments) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let matches = match command_for(&arguments).try_get_matches_from(arguments) {
         Ok(matches) => matches,
         Err(error) => return not_parsed(&error),
     };

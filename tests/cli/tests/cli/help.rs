@@ -176,3 +176,11 @@ fn a_closed_pipe_ends_a_command_quietly() {
     let output = output.wait_with_output().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }
+
+#[test]
+fn the_reference_page_is_what_the_binary_says() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/cli.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    // Made by `lamina __markdown-help > docs/reference/cli.md`.
+    assert_eq!(Host::new().ok(&["__markdown-help"]), page.trim_end());
+}

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use lamina_distribution::{Client, FetchError};
 use lamina_fs::{Dir, PathError};
-use lamina_image::HostPaths;
+use lamina_image::{HostPaths, KeepBlobs};
 use lamina_monitor::LogConfig;
 use lamina_snapshot::{Snapshotter, StorageMode};
 use lamina_store::Store;
@@ -26,6 +26,8 @@ pub struct EngineConfig {
     pub binary: PathBuf,
     /// How root filesystems are put together.
     pub storage: StorageMode,
+    /// Which blobs of layers are kept beside the layers.
+    pub keep_blobs: KeepBlobs,
     /// Where the host keeps the programs of the built-in image.
     pub host: HostPaths,
     /// What becomes of the output of containers.

@@ -38,7 +38,7 @@ impl Engine {
 
     /// Returns the images of the store; those that come are for the storage mode in use.
     pub fn images(&self) -> Images<'_> {
-        let images = Images::new(&self.store);
+        let images = Images::new(&self.store).with_keep_blobs(self.config.keep_blobs);
         match self.snapshotter() {
             Ok(snapshots) => images.with_snapshots(snapshots),
             // Images can be kept where none can be run; whoever runs one is told why.

@@ -8,6 +8,7 @@ use lamina_types::{DiffId, ImageId, Platform, Reference};
 use crate::documents::{self, MAX_DOCUMENT};
 use crate::fault::StoreFault;
 use crate::find::FindError;
+use crate::keep::KeepBlobs;
 use crate::layer::{Bounds, LayerForm};
 
 /// The images of a store: the door to everything in this crate. Cheap to make and to copy.
@@ -17,6 +18,7 @@ pub struct Images<'s> {
     pub(crate) bounds: Bounds,
     pub(crate) form: LayerForm,
     pub(crate) snapshots: Option<&'s dyn Snapshotter>,
+    pub(crate) keep_blobs: KeepBlobs,
 }
 
 /// An image that is here, its documents read and verified.
@@ -66,6 +68,7 @@ impl<'s> Images<'s> {
             bounds: Bounds::default(),
             form: LayerForm::default(),
             snapshots: None,
+            keep_blobs: KeepBlobs::default(),
         }
     }
 
@@ -73,6 +76,12 @@ impl<'s> Images<'s> {
     #[must_use]
     pub fn with_bounds(self, bounds: Bounds) -> Self {
         Self { bounds, ..self }
+    }
+
+    /// Returns the same with another policy on the blobs of the layers that come.
+    #[must_use]
+    pub fn with_keep_blobs(self, keep_blobs: KeepBlobs) -> Self {
+        Self { keep_blobs, ..self }
     }
 
     /// Returns the same with another form of the layers that come.

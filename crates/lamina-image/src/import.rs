@@ -12,6 +12,7 @@ use lamina_types::{DiffId, ErrorKind, ImageId, Platform, Reference};
 use crate::changes::{ChangeError, apply_change};
 use crate::fault::StoreFault;
 use crate::images::Images;
+use crate::keep::Came;
 use crate::layer::{BlobSource, Compression, MAGIC, Origin, Taken, Taker, UnpackError};
 use crate::progress::Progress;
 use crate::publish::{config_bytes, now, rfc3339};
@@ -140,6 +141,8 @@ impl Images<'_> {
         let stored = self.store_documents(&op, &bytes, vec![layer.blob.clone()])?;
         let name = name.cloned().unwrap_or_else(|| Self::nameless(&stored));
         self.publish(&op, &name, &stored)?;
+        let layers = std::slice::from_ref(&layer.blob);
+        self.drop_blobs(&op, Came::Given, layers, &config.rootfs.diff_ids)?;
         op.finish().map_err(StoreFault::from)?;
         Ok(stored.id)
     }

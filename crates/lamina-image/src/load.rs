@@ -13,6 +13,7 @@ use crate::archive::{self, ArchiveError, Files, Packed, PackedLayer, TarIndex};
 use crate::documents::parse_config;
 use crate::fault::StoreFault;
 use crate::images::Images;
+use crate::keep::Came;
 use crate::layer::{
     Compression, InArchive, Job, JobError, MAGIC, Taker, UnpackError, decompress, take_all,
 };
@@ -191,7 +192,7 @@ impl Images<'_> {
             LoadError::Layer { layer, source }
         })?;
         self.make_ready(&config.rootfs.diff_ids)?;
-        let stored = self.store_packed(op, &packed, blobs)?;
+        let stored = self.store_packed(op, &packed, blobs.clone())?;
         let nameless = [Self::nameless(&stored)];
         let names = if packed.names.is_empty() {
             &nameless[..]
@@ -204,6 +205,7 @@ impl Images<'_> {
                 self.publish(op, name, &stored)?;
             }
         }
+        self.drop_blobs(op, Came::Given, &blobs, &config.rootfs.diff_ids)?;
         Ok(Loaded {
             id: stored.id,
             names: packed.names,

@@ -9,6 +9,7 @@ use crate::documents::{DocumentError, MAX_DOCUMENT, check_manifest, parse_config
 use crate::fault::StoreFault;
 use crate::find::FindError;
 use crate::images::{Image, Images};
+use crate::keep::Came;
 use crate::layer::{Job, JobError, Registry, Taker, UnpackError, take_all};
 use crate::progress::{Phase, Progress};
 use crate::publish::Stored;
@@ -149,6 +150,8 @@ impl Pull<'_> {
         };
         self.images.publish(&op, &name, &stored)?;
         let image = self.images.find_reference(&name)?;
+        self.images
+            .drop_blobs(&op, Came::Pulled, &image.layers, image.diff_ids())?;
         op.finish().map_err(StoreFault::from)?;
         Ok(Pulled { image, newer: true })
     }

@@ -9,6 +9,7 @@
 //! disk keeps them: of what was not synced then the next open drops the names. [`Blobs::read`] hashes again; [`Blobs::open`] does not.
 
 mod partial;
+mod release;
 
 use std::fs::File;
 use std::io::Write;

@@ -25,7 +25,8 @@ use crate::area::Area;
 use crate::pool::ObjectKey;
 use crate::refs::RefError;
 use crate::store::Store;
-use mark::{Marker, Marks};
+pub(crate) use mark::Marker;
+use mark::Marks;
 
 pub use mark::Damaged;
 

@@ -181,10 +181,16 @@ impl Ops<'_> {
     /// Lists what live operations lease. An entry whose owner is dead leases nothing, but is
     /// listed all the same: it will be undone, and until then nothing is taken from under it.
     pub(crate) fn leases(&self) -> Result<Vec<Line>, PathError> {
+        self.leases_but(None)
+    }
+
+    /// The same without those of one operation.
+    pub(crate) fn leases_but(&self, one: Option<&str>) -> Result<Vec<Line>, PathError> {
         let dir = self.0.dir(Area::Ops)?;
         let mut lines = Vec::new();
         for entry in dir.entries()? {
             match entry.name.to_str() {
+                name if name == one => {}
                 Some(name) if !name.ends_with(DRAFTS) => lines.extend(read_lines(dir, name)?),
                 _ => {}
             }

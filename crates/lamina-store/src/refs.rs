@@ -136,6 +136,12 @@ impl Refs<'_> {
         Ok(true)
     }
 
+    /// Writes the index of the OCI layout anew: blobs have come or gone without a name changing.
+    pub fn refresh_index(&self) -> Result<(), RefError> {
+        let _lock = self.lock()?;
+        index::regenerate(self.0)
+    }
+
     /// Lists every name in the order of the names. A file that cannot be understood is left out:
     /// a damaged name must not stop the others from being listed or pruned.
     pub fn list(&self) -> Result<Vec<Ref>, RefError> {

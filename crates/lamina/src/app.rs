@@ -100,6 +100,11 @@ impl App {
         self.engine_with(&Config::default(), Pulling::default())
     }
 
+    /// Opens the engine for a command that brings images.
+    pub(crate) fn engine_to_fill(&self) -> Outcome<Engine> {
+        self.engine_with(&self.config()?, Pulling::default())
+    }
+
     /// Opens the engine.
     pub(crate) fn engine_with(&self, config: &Config, pulling: Pulling) -> Outcome<Engine> {
         if !rustix::process::geteuid().is_root() {
@@ -148,6 +153,7 @@ impl App {
             run: self.run.clone(),
             binary,
             storage,
+            keep_blobs: config.keep_blobs()?,
             host: HostPaths::default(),
             log,
         })

@@ -3,6 +3,7 @@
 //! ```toml
 //! hardened = false                        # --hardened for every container
 //! storage-mode = "auto"                   # auto, erofs or plain
+//! keep-blobs = "auto"                     # auto, always or never: packed layers beside the unpacked
 //! [log]
 //! max-size = "10m"                        # at this size a container's log begins a new file
 //! max-files = 3
@@ -19,6 +20,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use lamina_distribution::RegistryConfig;
+use lamina_image::{KeepBlobs, KeepBlobsError};
 use lamina_types::ErrorKind;
 use lamina_types::quantity::{QuantityError, parse_bytes};
 use serde::Deserialize;
@@ -38,6 +40,8 @@ pub(crate) struct Config {
     pub(crate) hardened: Option<bool>,
     /// The storage mode.
     pub(crate) storage_mode: Option<String>,
+    /// Which blobs of layers are kept.
+    pub(crate) keep_blobs: Option<String>,
     /// Logs of containers.
     pub(crate) log: LogSection,
     /// Registries, by the domain that references have.
@@ -79,6 +83,9 @@ pub(crate) enum ConfigError {
     /// A size is none.
     #[error("configuration key log.max-size")]
     Size(#[from] QuantityError),
+    /// A policy is none.
+    #[error("configuration key keep-blobs")]
+    KeepBlobs(#[from] KeepBlobsError),
     /// A number makes no sense.
     #[error("configuration key {0} must be at least 1")]
     Zero(&'static str),
@@ -123,9 +130,18 @@ impl Config {
         }
     }
 
+    /// Returns which blobs of layers are kept.
+    pub(crate) fn keep_blobs(&self) -> Result<KeepBlobs, ConfigError> {
+        match self.keep_blobs.as_deref() {
+            None => Ok(KeepBlobs::Auto),
+            Some(text) => Ok(text.parse()?),
+        }
+    }
+
     fn overlay(&mut self, over: Self) {
         self.hardened = over.hardened.or(self.hardened);
         self.storage_mode = over.storage_mode.or(self.storage_mode.take());
+        self.keep_blobs = over.keep_blobs.or(self.keep_blobs.take());
         self.log.max_size = over.log.max_size.or(self.log.max_size.take());
         self.log.max_files = over.log.max_files.or(self.log.max_files);
         self.registries.extend(over.registries);
@@ -173,6 +189,11 @@ mod tests {
         assert_eq!(config.hardened, Some(false));
         assert_eq!(config.log_max_size().unwrap(), Some(1 << 20));
         assert_eq!(config.log_max_files().unwrap(), Some(5));
+        assert_eq!(config.keep_blobs().unwrap(), KeepBlobs::Auto);
+        config.overlay(parse("keep-blobs = \"never\"").unwrap());
+        assert_eq!(config.keep_blobs().unwrap(), KeepBlobs::Never);
+        let bad = parse("keep-blobs = \"some\"").unwrap().keep_blobs();
+        assert!(bad.is_err());
         assert_eq!(config.registries["docker.io"].insecure, Some(true));
     }
 

@@ -14,7 +14,7 @@ use lamina_engine::{
     CreateRequest, Engine, EngineConfig, Finished, IsolationRequest, ProcessRequest, PullPolicy,
     RunError, StartOptions,
 };
-use lamina_image::{HostPaths, Silent};
+use lamina_image::{HostPaths, KeepBlobs, Silent};
 use lamina_monitor::{ForegroundStdio, LogConfig};
 use lamina_snapshot::StorageMode;
 use lamina_types::explain::Explainer;
@@ -41,6 +41,7 @@ fn open(root: PathBuf, run: PathBuf) -> Engine {
         run,
         binary: std::env::current_exe().unwrap(),
         storage: StorageMode::Auto,
+        keep_blobs: KeepBlobs::Auto,
         host: HostPaths::default(),
         log: LogConfig::default(),
     };

@@ -15,7 +15,7 @@ mod plan;
 mod repack;
 
 use lamina_distribution::{Client, FetchError};
-use lamina_store::Line;
+use lamina_store::{LayerError, Line, Ref};
 use lamina_types::oci::Descriptor;
 use lamina_types::{Digest, ErrorKind, Platform, Reference};
 
@@ -150,9 +150,14 @@ impl Images<'_> {
             client,
             name,
             progress,
+            missing_only: false,
         };
-        let plan = push.plan(&entry, options)?;
-        let descriptor = push.send(plan)?;
+        let descriptor = match push.plan(&entry, options).and_then(|plan| push.send(plan)) {
+            Err(PushError::Missing { what, .. }) if options.packing.is_none() => {
+                push.send_made_again(&entry, options, &what)?
+            }
+            other => other?,
+        };
         op.finish().map_err(StoreFault::from)?;
         Ok(Pushed {
             name: name.clone(),
@@ -167,9 +172,43 @@ struct Push<'a> {
     client: &'a Client,
     name: &'a Reference,
     progress: &'a dyn Progress,
+    /// Only layers whose blobs are not here are packed.
+    missing_only: bool,
 }
 
 impl Push<'_> {
+    /// Sends the image with the layers whose blobs were not kept, and which the registry does not
+    /// have either, packed anew.
+    fn send_made_again(
+        &self,
+        entry: &Ref,
+        options: &PushOptions,
+        what: &str,
+    ) -> Result<Descriptor, PushError> {
+        let push = Push {
+            missing_only: true,
+            ..*self
+        };
+        let options = PushOptions {
+            packing: Some(Packing::Gzip(None)),
+            ..options.clone()
+        };
+        let plan = match push.plan(entry, &options) {
+            Err(PushError::Pack {
+                source: PackError::Store(StoreFault::Layer(LayerError::NoSplit(_))),
+                ..
+            }) => return Err(self.missing(what.to_owned())),
+            other => other?,
+        };
+        if plan.top.descriptor.digest != entry.manifest.digest {
+            self.progress.note(&format!(
+                "{what} was not kept: layers are packed anew, under manifest {}",
+                plan.top.descriptor.digest
+            ));
+        }
+        push.send(plan)
+    }
+
     /// Sends the blobs, then the documents, the top one under the tag.
     fn send(&self, plan: Plan) -> Result<Descriptor, PushError> {
         self.send_blobs(&plan.blobs)?;

@@ -48,12 +48,16 @@ impl Push<'_> {
             layers.push(self.layer(layer, diff_id, packing).map_err(failed)?);
         }
         let descriptors: Vec<&Descriptor> = layers.iter().map(|blob| &blob.descriptor).collect();
-        let top = rewritten(document, &descriptors, packing).map_err(|source| {
-            self.unusable(DocumentError::Json {
-                what: "manifest",
-                source,
-            })
-        })?;
+        let top = if descriptors.iter().copied().eq(&manifest.layers) {
+            document.clone()
+        } else {
+            rewritten(document, &descriptors, packing).map_err(|source| {
+                self.unusable(DocumentError::Json {
+                    what: "manifest",
+                    source,
+                })
+            })?
+        };
         let config = Blob {
             descriptor: manifest.config.clone(),
             packed: None,
@@ -74,7 +78,12 @@ impl Push<'_> {
         diff_id: &DiffId,
         packing: Packing,
     ) -> Result<Blob, PackError> {
-        let mut file = self.open(&layer.digest)?;
+        let mut file = match self.open(&layer.digest) {
+            Err(PackError::Store(StoreFault::Path(error))) if error.is_not_found() => {
+                return self.made_again(layer, diff_id, packing);
+            }
+            other => other?,
+        };
         let mut start = Vec::new();
         let mut head = (&mut file).take(MAGIC as u64);
         head.read_to_end(&mut start).map_err(PackError::Read)?;
@@ -82,14 +91,44 @@ impl Push<'_> {
             (packing, Compression::of(&start)),
             (Packing::Gzip(None), Compression::Gzip) | (Packing::Zstd(None), Compression::Zstd)
         );
-        if same {
+        if same || self.missing_only {
             return Ok(Blob {
                 descriptor: layer.clone(),
                 packed: None,
             });
         }
         let whole = BufReader::with_capacity(256 << 10, self.open(&layer.digest)?);
-        self.pack(layer, diff_id, packing, whole)
+        self.pack(layer, diff_id, packing, |blocks| {
+            let mut tar = decompress(whole).map_err(PackError::Read)?;
+            let copied = io::copy(&mut tar, blocks);
+            copied.map(drop).map_err(PackError::Read)
+        })
+    }
+
+    /// A layer whose blob was not kept: its tar is made again. Where the blob was that tar it is
+    /// the same blob.
+    fn made_again(
+        &self,
+        layer: &Descriptor,
+        diff_id: &DiffId,
+        packing: Packing,
+    ) -> Result<Blob, PackError> {
+        let store = self.images.store;
+        if layer.digest != diff_id.0 {
+            return self.pack(layer, diff_id, packing, |blocks| {
+                let made = store.layers().rebuild(diff_id, blocks);
+                Ok(made.map(drop).map_err(StoreFault::from)?)
+            });
+        }
+        let folder = store.dir(Area::Trash).map_err(StoreFault::from)?;
+        let out = folder.unnamed_file(0o600).map_err(StoreFault::from)?;
+        self.images.bounds.check_space(store.root())?;
+        let made = store.layers().rebuild(diff_id, &out);
+        made.map_err(StoreFault::from)?;
+        Ok(Blob {
+            descriptor: layer.clone(),
+            packed: Some(out),
+        })
     }
 
     fn open(&self, digest: &Digest) -> Result<File, PackError> {
@@ -102,7 +141,7 @@ impl Push<'_> {
         layer: &Descriptor,
         diff_id: &DiffId,
         packing: Packing,
-        whole: BufReader<File>,
+        fill: impl FnOnce(&mut Blocks) -> Result<(), PackError> + Send,
     ) -> Result<Blob, PackError> {
         let store = self.images.store;
         let folder = store.dir(Area::Trash).map_err(StoreFault::from)?;
@@ -123,13 +162,8 @@ impl Push<'_> {
             self.progress.layer(&layer.digest, phase);
             Ok(())
         };
-        let inflate = |blocks: &mut Blocks| {
-            let mut tar = decompress(whole).map_err(PackError::Read)?;
-            let copied = io::copy(&mut tar, blocks);
-            copied.map(drop).map_err(PackError::Read)
-        };
         let threads = threads.min(THREADS_MAX);
-        let packed = pack(inflate, &mut out, packing, threads, &mut tick)?;
+        let packed = pack(fill, &mut out, packing, threads, &mut tick)?;
         if packed.diff_id != *diff_id && diff_id.0.algorithm() == Algorithm::Sha256 {
             return Err(PackError::WrongDiffId {
                 expected: diff_id.clone(),

@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use lamina_image::{Packing, Phase, Progress, PushError, PushOptions, Silent};
+use lamina_image::{KeepBlobs, Packing, Phase, Progress, PushError, PushOptions, Silent};
 use lamina_testkit::registry::{MemoryImage, Registry, Reply};
 use lamina_types::oci::{Descriptor, Index, Manifest, media};
 use lamina_types::{Digest, ErrorKind, Platform, Reference};
@@ -230,6 +230,9 @@ fn privileged_what_cannot_be_pushed_is_said() {
     let path = fixture.store.blobs().path(layer);
     let bytes = std::fs::read(&path).unwrap();
     std::fs::remove_file(&path).unwrap();
+    let diff_id = images.find_reference(&name).unwrap().diff_ids()[1].clone();
+    let layer_folder = fixture.path("store/layers").join(diff_id.0.hex());
+    std::fs::remove_file(layer_folder.join("split.zst")).unwrap();
     let error = push(&name).unwrap_err();
     assert!(matches!(error, PushError::Missing { .. }), "{error:?}");
     assert!(error.to_string().contains(&layer.to_string()), "{error}");
@@ -254,4 +257,56 @@ fn privileged_every_tag_of_a_repository_is_found() {
     }
     let tags = images.tags(&reference("r.test/app")).unwrap();
     assert_eq!(tags, ["r.test/app:a", "r.test/app:b"].map(reference));
+}
+
+#[test]
+fn privileged_layers_whose_blobs_were_not_kept_are_packed_again() {
+    let fixture = Fixture::new();
+    let registry = Registry::start();
+    let layer = |n| tar_of(&[(&format!("file{n}"), &noise(n, 900_000))]);
+    let tars = [layer(1), layer(2)];
+    let origin = Registry::start();
+    let source = serve(&origin, "source", &gzip_image(&tars));
+    let images = fixture.images().with_keep_blobs(KeepBlobs::Auto);
+    let pulled = images
+        .pull(&client(), &source, None, &Silent)
+        .unwrap()
+        .image;
+    let blobs = fixture.store.blobs();
+    assert!(
+        pulled
+            .layers
+            .iter()
+            .all(|l| !blobs.contains(&l.digest).unwrap())
+    );
+
+    // Where it came from, everything is there: nothing is sent, the digest stays.
+    let push = |name: &Reference| images.push(&client(), name, &PushOptions::default(), &Silent);
+    assert_eq!(
+        push(&source).unwrap().descriptor.digest,
+        pulled.manifest.digest
+    );
+    // Elsewhere, the layers are packed anew: the same image, another digest, the same each time.
+    let name = tagged(&fixture, &source, &registry, "app:1");
+    let pushed = push(&name).unwrap();
+    assert_ne!(pushed.descriptor.digest, pulled.manifest.digest);
+    assert_eq!(push(&name).unwrap(), pushed);
+    let other = Fixture::new();
+    let again = other
+        .images()
+        .pull(&client(), &name, None, &Silent)
+        .unwrap();
+    assert_eq!(again.image.id, pulled.id);
+
+    // An uncompressed blob is the tar itself: made again, it is the same blob.
+    let plain = serve(&origin, "plain", &MemoryImage::of_tars(tars.to_vec()));
+    let pulled = images.pull(&client(), &plain, None, &Silent).unwrap().image;
+    assert!(!blobs.contains(&pulled.layers[0].digest).unwrap());
+    let name = tagged(&fixture, &plain, &registry, "plain:1");
+    assert_eq!(
+        push(&name).unwrap().descriptor.digest,
+        pulled.manifest.digest
+    );
+    let visible = fixture.visible();
+    assert!(visible.iter().all(|name| !name.starts_with("ops/")));
 }

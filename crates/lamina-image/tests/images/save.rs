@@ -4,13 +4,14 @@ use std::path::Path;
 use std::process::Command;
 
 use lamina_image::{
-    ArchiveFormat, FindError, Images, LayerForm, LoadSource, SaveError, SaveOptions, Silent,
+    ArchiveFormat, FindError, Images, KeepBlobs, LayerForm, LoadSource, SaveError, SaveOptions,
+    Silent,
 };
 use lamina_testkit::registry::Registry;
 use lamina_testkit::tree;
 use lamina_types::{ErrorKind, Reference};
 
-use crate::support::{Fixture, client, gzip_image, noise, reference, run, serve, tar_of};
+use crate::support::{Fixture, client, gzip_image, noise, reference, run, serve, skip, tar_of};
 
 fn tars() -> Vec<Vec<u8>> {
     let long = format!("deep/{}", "n".repeat(180));
@@ -109,13 +110,21 @@ fn privileged_by_an_id_there_is_no_name() {
     assert!(loaded[0].names.is_empty() && loaded[0].id == id);
 }
 
+fn has_tools() -> bool {
+    let here = |tool: &&str| {
+        let found = Command::new(tool).arg("--version").output();
+        found.is_ok_and(|output| output.status.success())
+    };
+    let all = ["skopeo", "umoci"].iter().all(here);
+    if !all {
+        skip("skopeo or umoci is not installed");
+    }
+    all
+}
+
 #[test]
 fn privileged_skopeo_umoci_and_tar_read_what_is_saved() {
-    if ["skopeo", "umoci"].iter().any(|tool| {
-        let found = Command::new(tool).arg("--version").output();
-        !found.is_ok_and(|output| output.status.success())
-    }) {
-        crate::support::skip("skopeo or umoci is not installed");
+    if !has_tools() {
         return;
     }
     let fixture = Fixture::new();
@@ -216,4 +225,42 @@ fn privileged_a_layer_without_its_stream_is_saved_from_its_blob() {
     }
     let error = save(&images, &["app:1"], ArchiveFormat::Docker).unwrap_err();
     assert!(matches!(error, SaveError::Missing(_)), "{error:?}");
+}
+
+#[test]
+fn privileged_skopeo_and_umoci_read_the_store_itself() {
+    if !has_tools() {
+        return;
+    }
+    let tars = tars();
+    let registry = Registry::start();
+    let name = serve(&registry, "me/app", &gzip_image(&tars));
+    for keep in [KeepBlobs::Always, KeepBlobs::Auto] {
+        let fixture = Fixture::new();
+        let images = fixture.images().with_keep_blobs(keep);
+        images.pull(&client(), &name, None, &Silent).unwrap();
+        let layout = fixture.path("store/oci");
+        let text = std::fs::read_to_string(layout.join("index.json")).unwrap();
+        let listed = text.contains(&name.to_string());
+        assert_eq!(listed, keep == KeepBlobs::Always, "{text}");
+        if !listed {
+            continue;
+        }
+        let folder = fixture.folder.path();
+        let from = format!("oci:store/oci:{name}");
+        let to = ["copy", "--insecure-policy", &from, "dir:copied"];
+        run("skopeo", &to, folder);
+        let image = images.find_reference(&name).unwrap();
+        assert!(
+            folder
+                .join("copied")
+                .join(image.layers[1].digest.hex())
+                .exists()
+        );
+        let mut list = Command::new("umoci");
+        let list = list.args(["ls", "--layout", "store/oci"]);
+        let listing = list.current_dir(folder).output().unwrap();
+        let tags = String::from_utf8_lossy(&listing.stdout).into_owned();
+        assert!(tags.contains("me/app:1"), "{tags}");
+    }
 }

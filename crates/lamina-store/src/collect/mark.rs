@@ -33,8 +33,8 @@ pub struct Damaged {
 
 /// What the roots lead to.
 #[derive(Debug, Default)]
-pub(super) struct Marks {
-    pub(super) blobs: HashSet<Digest>,
+pub(crate) struct Marks {
+    pub(crate) blobs: HashSet<Digest>,
     pub(super) layers: HashSet<DiffId>,
     pub(super) keys: HashSet<String>,
     /// Snapshots that are finished, or being made by a live operation.
@@ -71,7 +71,7 @@ enum Document {
 
 /// Marks again and again, reading each document once.
 #[derive(Debug)]
-pub(super) struct Marker<'s> {
+pub(crate) struct Marker<'s> {
     store: &'s Store,
     documents: HashMap<Digest, Document>,
     indexes: HashMap<DiffId, Rc<Vec<ObjectKey>>>,
@@ -79,7 +79,7 @@ pub(super) struct Marker<'s> {
 }
 
 impl<'s> Marker<'s> {
-    pub(super) fn new(store: &'s Store) -> Self {
+    pub(crate) fn new(store: &'s Store) -> Self {
         Self {
             store,
             documents: HashMap::new(),
@@ -103,21 +103,7 @@ impl<'s> Marker<'s> {
         // A document that was missing may have arrived since the last round.
         self.documents
             .retain(|_, document| !matches!(document, Document::Dead));
-        let mut marks = Marks::default();
-        for line in &lines {
-            match line {
-                Line::Blob(digest) => {
-                    marks.blobs.insert(digest.clone());
-                    marks.leased.insert(digest.clone());
-                }
-                Line::Layer(diff_id) => drop(marks.layers.insert(diff_id.clone())),
-                Line::Image(digest) => self.document(digest, false, 0, &mut marks)?,
-                Line::Objects(keys) => marks.objects.extend(keys),
-                Line::Pool => marks.whole_pool = true,
-                Line::Snapshot(id) => drop(marks.snapshots.insert(id.as_str().to_owned())),
-                _ => {}
-            }
-        }
+        let mut marks = self.leased(&lines)?;
         for snapshot in snapshots {
             if let Some(pin) = snapshot.pin {
                 marks.snapshots.insert(snapshot.name);
@@ -130,6 +116,26 @@ impl<'s> Marker<'s> {
         }
         for diff_id in &marks.layers {
             marks.indexes.extend(self.index(diff_id)?);
+        }
+        Ok(marks)
+    }
+
+    /// Marks what these lines lead to.
+    pub(crate) fn leased(&mut self, lines: &[Line]) -> Result<Marks, CollectError> {
+        let mut marks = Marks::default();
+        for line in lines {
+            match line {
+                Line::Blob(digest) => {
+                    marks.blobs.insert(digest.clone());
+                    marks.leased.insert(digest.clone());
+                }
+                Line::Layer(diff_id) => drop(marks.layers.insert(diff_id.clone())),
+                Line::Image(digest) => self.document(digest, false, 0, &mut marks)?,
+                Line::Objects(keys) => marks.objects.extend(keys),
+                Line::Pool => marks.whole_pool = true,
+                Line::Snapshot(id) => drop(marks.snapshots.insert(id.as_str().to_owned())),
+                _ => {}
+            }
         }
         Ok(marks)
     }

@@ -4,10 +4,10 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use lamina_store::{Area, BlobError, Fetch, Holder, Partial};
+use lamina_store::{Area, BlobError, CollectOptions, Fetch, Holder, Line, Partial};
 use lamina_types::ErrorKind;
 
-use crate::{Host, digest_of, names, write_file};
+use crate::{Host, Sample, digest_of, names, write_file};
 
 fn never(_: &Holder) -> bool {
     panic!("nobody else is downloading")
@@ -165,4 +165,31 @@ fn a_waiter_may_give_up() {
     let error = error.join().unwrap();
     assert_eq!(error.kind(), ErrorKind::Timeout);
     assert!(error.to_string().contains("held by process"), "{error}");
+}
+
+#[test]
+fn a_released_blob_goes_unless_another_operation_relies_on_it() {
+    let host = Host::new();
+    let store = host.open();
+    let op = store.ops().begin("pull", &[]).unwrap();
+    let sample = Sample::put(&store, &op, "debian", "one");
+    store.refs().set(&sample.entry).unwrap();
+    let blob = digest_of(&sample.blob);
+    let release = || store.blobs().release(&op, std::slice::from_ref(&blob));
+    for line in [
+        Line::Blob(blob.clone()),
+        Line::Image(sample.manifest.clone()),
+    ] {
+        let other = store.ops().begin("push", &[line]).unwrap();
+        assert_eq!(release().unwrap(), 0);
+        assert!(store.blobs().contains(&blob).unwrap());
+        other.finish().unwrap();
+    }
+    assert_eq!(release().unwrap(), 1);
+    assert!(!store.blobs().contains(&blob).unwrap());
+    assert_eq!(release().unwrap(), 0);
+    op.finish().unwrap();
+    // The image is none the worse for it, and the collector does not mind.
+    let collected = store.collect(&CollectOptions::default()).unwrap();
+    assert!(collected.damaged.is_empty() && collected.layers.is_empty());
 }

@@ -34,7 +34,7 @@ impl Verb for PullArgs {
         };
         let progress = Progress::new(wanted, app.environment.fancy());
         let hinted = |failure| with_hints(failure, About::Registry(&self.image));
-        let engine = app.engine()?;
+        let engine = app.engine_with(&config, Pulling::default())?;
         let client = app
             .client(&config, &pulling)
             .map_err(Failure::from)
@@ -80,7 +80,7 @@ impl Verb for LoadArgs {
             ProgressArg::Auto
         };
         let progress = Progress::new(wanted, app.environment.fancy());
-        let engine = app.engine()?;
+        let engine = app.engine_to_fill()?;
         let loaded = engine
             .images()
             .load(source, None, &progress)
@@ -112,7 +112,7 @@ impl Verb for ImportArgs {
             Some("-") => Box::new(io::stdin()),
             _ => Box::new(open(&self.file)?),
         };
-        let engine = app.engine()?;
+        let engine = app.engine_to_fill()?;
         let progress = Progress::new(ProgressArg::Auto, app.environment.fancy());
         let id = engine
             .images()
@@ -197,7 +197,7 @@ impl Verb for CreateMinimalArgs {
         let name = reference(&self.name)?;
         let cwd = app.working_directory()?;
         let added: Vec<_> = self.add.iter().map(|path| cwd.join(path)).collect();
-        let engine = app.engine()?;
+        let engine = app.engine_to_fill()?;
         let id = engine
             .images()
             .create_minimal(&name, &HostPaths::default(), &added)

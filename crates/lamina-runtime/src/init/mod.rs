@@ -119,14 +119,14 @@ fn prepare(context: &Context<'_>, explain: &mut Explainer) -> Result<Prepared, F
         .step(|| "make the mounts private".to_owned())?;
     let root = root::mount(context, explain)?;
     cgroups::join(context, explain)?;
-    let devpts = mounts::all(context, &root, sources, explain)?;
+    let mounted = mounts::all(context, &root, sources, explain)?;
     devices::make(&root, &plan.devices, explain)?;
     let console = match plan.process.terminal {
-        true => Some(terminal::open(&root, devpts, &plan.process)?),
+        true => Some(terminal::open(&root, mounted.devpts, &plan.process)?),
         false => None,
     };
     settings::network(context, explain)?;
-    settings::sysctls(&plan.sysctls, explain)?;
+    settings::sysctls(&plan.sysctls, mounted.proc.as_ref(), explain)?;
     masks::apply(&root, plan, explain)?;
     settings::working_directory(&root, &plan.process)?;
     root::seal(&root, plan.readonly, explain)?;

@@ -21,14 +21,23 @@ use crate::plan::mounts::{MountPlan, What, hides_proc};
 /// The type statfs gives for procfs (include/uapi/linux/magic.h).
 const PROC_SUPER_MAGIC: i64 = 0x9fa0;
 
-/// Mounts everything in order. Returns the devpts instance, which a terminal is taken from.
+/// Mounts that later steps work with.
+#[derive(Debug, Default)]
+pub(super) struct Mounted {
+    /// Where a terminal is taken from.
+    pub(super) devpts: Option<OwnedFd>,
+    /// Where kernel parameters are written.
+    pub(super) proc: Option<OwnedFd>,
+}
+
+/// Mounts everything in order.
 pub(super) fn all(
     context: &Context<'_>,
     root: &Root,
     sources: Vec<Option<OwnedFd>>,
     explain: &mut Explainer,
-) -> Result<Option<OwnedFd>, Failure> {
-    let mut devpts = None;
+) -> Result<Mounted, Failure> {
+    let mut all = Mounted::default();
     for (plan, source) in context.plan.mounts.iter().zip(sources) {
         let mounted = explain.step(
             name(plan),
@@ -36,11 +45,15 @@ pub(super) fn all(
             || command(context, plan),
             || one(context, root, plan, source),
         )?;
-        if matches!(&plan.what, What::Filesystem { kind, .. } if kind == "devpts") {
-            devpts = mounted;
+        if let What::Filesystem { kind, .. } = &plan.what {
+            match kind.as_str() {
+                "devpts" => all.devpts = mounted,
+                "proc" => all.proc = mounted,
+                _ => {}
+            }
         }
     }
-    Ok(devpts)
+    Ok(all)
 }
 
 fn one(

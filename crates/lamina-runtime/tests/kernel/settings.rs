@@ -151,6 +151,18 @@ pub(crate) fn privileged_sysctls_and_limits() {
         .process()
         .set_rlimits(Some(vec![limit.build().unwrap()]));
     assert_eq!(container.run().text, "0\n99\n500\n");
+    // The container's own procfs cannot be written: another instance is.
+    let mut container = Container::new("cat /proc/sys/net/ipv4/ip_unprivileged_port_start");
+    let name = "net.ipv4.ip_unprivileged_port_start".to_owned();
+    let sysctl = HashMap::from([(name, "7".to_owned())]);
+    container.linux().set_sysctl(Some(sysctl));
+    let mounts = container.spec.mounts_mut().as_mut().unwrap();
+    let proc = mounts
+        .iter_mut()
+        .find(|mount| mount.destination() == "/proc");
+    let options = proc.unwrap().options_mut().get_or_insert_default();
+    options.push("ro".to_owned());
+    assert_eq!(container.run().text, "7\n");
     // Raising a hard limit needs a privilege; without it the error says which limit.
     let mut container = Container::new("true");
     let limit = PosixRlimitBuilder::default()

@@ -1,8 +1,10 @@
 //! `cargo xtask licences`: what the dependencies are licensed under, where they come from, and
 //! which ones must never appear.
 
+use std::collections::{HashMap, HashSet};
+
 use anyhow::{Result, bail};
-use cargo_metadata::{MetadataCommand, Package};
+use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package, PackageId};
 
 use crate::shell;
 
@@ -25,7 +27,7 @@ const ALLOWED: [&str; 14] = [
 ];
 
 /// Crates that must not be in the tree, and why.
-const BANNED: [(&str, &str); 6] = [
+const BANNED: [(&str, &str); 5] = [
     (
         "aws-lc-sys",
         "tens of milliseconds at the first TLS use; ring is the provider",
@@ -40,8 +42,12 @@ const BANNED: [(&str, &str); 6] = [
         "libseccomp",
         "the filter compiler is ours, and LGPL does not fit a static binary",
     ),
-    ("tokio", "only the faces are async, and there is none yet"),
 ];
+
+/// The layer of the faces, which alone are async.
+const FACES: u64 = 9;
+/// What makes a crate async.
+const ASYNC: [&str; 2] = ["tokio", "hyper"];
 
 /// Checks the whole tree of dependencies.
 pub(crate) fn run() -> Result<()> {
@@ -52,10 +58,52 @@ pub(crate) fn run() -> Result<()> {
             wrong.extend(judge(package));
         }
     }
+    wrong.extend(async_below_faces(&metadata));
     if !wrong.is_empty() {
         bail!("{}", wrong.join("; "));
     }
     Ok(())
+}
+
+/// Returns what is wrong with crates that are no faces: one below them that leads to an async
+/// runtime by any way, or one above that names one itself.
+fn async_below_faces(metadata: &Metadata) -> Vec<String> {
+    let nodes = metadata.resolve.iter().flat_map(|resolve| &resolve.nodes);
+    let needs: HashMap<_, Vec<_>> = nodes
+        .map(|node| {
+            let normal = node.deps.iter().filter(|dependency| {
+                let mut kinds = dependency.dep_kinds.iter();
+                kinds.any(|kind| kind.kind == DependencyKind::Normal)
+            });
+            (&node.id, normal.map(|dependency| &dependency.pkg).collect())
+        })
+        .collect();
+    let is_async = |id: &PackageId| ASYNC.contains(&metadata[id].name.as_str());
+    let mut wrong = Vec::new();
+    for package in metadata.workspace_packages() {
+        let Some(layer) = package.metadata["lamina"]["layer"].as_u64() else {
+            continue;
+        };
+        if layer == FACES {
+            continue;
+        }
+        let (mut seen, mut next) = (HashSet::new(), vec![&package.id]);
+        while let Some(id) = next.pop() {
+            for dependency in needs.get(id).into_iter().flatten().copied() {
+                if is_async(dependency) {
+                    wrong.push(format!(
+                        "{} is no face and needs {}",
+                        package.name, metadata[dependency].name
+                    ));
+                }
+                // What stands above the faces has what they have.
+                if layer < FACES && seen.insert(dependency) {
+                    next.push(dependency);
+                }
+            }
+        }
+    }
+    wrong
 }
 
 fn judge(package: &Package) -> Vec<String> {

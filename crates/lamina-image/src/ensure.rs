@@ -115,7 +115,9 @@ impl Images<'_> {
     fn usable(&self, wanted: &Wanted<'_>) -> Result<Image, EnsureError> {
         let image = self.find_reference(wanted.reference)?;
         let fits = |platform| image.platform().rank_for(platform).is_some();
-        if wanted.platform.is_none_or(fits) && self.is_complete(&image)? {
+        if wanted.platform.is_none_or(fits)
+            && (self.is_complete(&image)? || self.complete(&image, wanted.progress))
+        {
             return Ok(image);
         }
         // What is here cannot be used: for `run` that is the same as not being here.

@@ -5,6 +5,7 @@ use lamina_types::{Digest, ErrorKind, ImageId, Reference};
 
 use crate::documents::DocumentError;
 use crate::fault::StoreFault;
+use crate::hosted::HELD;
 use crate::images::{Image, Images};
 
 /// How an image without any name is kept: under this repository, by its digest.
@@ -104,8 +105,12 @@ impl Images<'_> {
         Ok(self.entries()?.into_iter().find(same))
     }
 
+    /// Returns the names of images; those under which the registry keeps other things are left
+    /// out.
     pub(crate) fn entries(&self) -> Result<Vec<Ref>, StoreFault> {
-        Ok(self.store.refs().list()?)
+        let mut entries = self.store.refs().list()?;
+        entries.retain(|entry| entry.name.domain() != HELD);
+        Ok(entries)
     }
 }
 

@@ -20,6 +20,7 @@
 
 mod archive;
 mod changes;
+mod complete;
 mod documents;
 mod elf;
 mod ensure;
@@ -27,6 +28,7 @@ mod fault;
 mod find;
 mod hash;
 mod history;
+mod hosted;
 mod images;
 mod import;
 mod inspect;
@@ -52,6 +54,7 @@ pub use ensure::{EnsureError, MINIMAL, Policy, Wanted};
 pub use fault::StoreFault;
 pub use find::FindError;
 pub use history::Step;
+pub use hosted::{Hosted, HostedError, HostedManifest, Pointer, Put};
 pub use images::{Image, Images};
 pub use import::{ImportError, ImportOptions};
 pub use inspect::LayerPlace;

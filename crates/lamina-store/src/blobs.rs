@@ -17,7 +17,7 @@ use std::path::PathBuf;
 
 use lamina_fs::{At, Dir, Durability, Lock, LockError, PathError};
 use lamina_types::{Algorithm, Digest, ErrorKind};
-use rustix::fs::OFlags;
+use rustix::fs::{Mode, OFlags};
 
 pub use partial::Partial;
 
@@ -26,6 +26,7 @@ use crate::hash::Hasher;
 use crate::lock::{self, Waiting};
 use crate::ops::{Line, OpError, Operation};
 use crate::store::Store;
+use crate::sync::{self, Unsynced};
 
 /// The blobs of a store.
 #[derive(Debug, Clone, Copy)]
@@ -174,6 +175,31 @@ impl Blobs<'_> {
         Ok(Fetch::Missing(Box::new(Partial::open(
             self.0, digest, size, lock,
         )?)))
+    }
+
+    /// Opens a file without a name on the store's filesystem, for [`Blobs::adopt`]. It vanishes
+    /// with its descriptor.
+    pub fn unnamed(&self) -> Result<File, PathError> {
+        self.0.dir(Area::BlobsSha256)?.unnamed_file(0o600)
+    }
+
+    /// Makes a file of [`Blobs::unnamed`] the blob `digest`, leased by `op`. The caller has hashed
+    /// its content. Idempotent; visible on return, on the disk after the next [`Store::sync`].
+    pub fn adopt(&self, op: &Operation, file: &File, digest: &Digest) -> Result<(), BlobError> {
+        op.lease(&[Line::Blob(digest.clone())])?;
+        let path = self.path(digest);
+        let size = file.metadata().at("stat", &path)?.len();
+        if self.whole(digest, size)? {
+            return Ok(());
+        }
+        rustix::fs::fchmod(file, Mode::from_raw_mode(0o444)).at("set the mode of", &path)?;
+        let _lock = self.0.lock_shared().map_err(OpError::from)?;
+        sync::mark(self.0, &Unsynced::blob(digest))?;
+        match self.dir(digest)?.publish(file, digest.hex()) {
+            // Another upload of the same was first.
+            Err(error) if error.is_already_exists() => Ok(()),
+            other => Ok(other?),
+        }
     }
 
     /// Moves a blob whose content has proved wrong out of the way, so that it is fetched again.

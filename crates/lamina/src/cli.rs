@@ -12,8 +12,8 @@ use crate::app::App;
 use crate::args::{
     CleanupArgs, CreateArgs, CreateMinimalArgs, DiffArgs, HistoryArgs, ImagesArgs, ImportArgs,
     InfoArgs, InspectArgs, KillArgs, LoadArgs, LoginArgs, LogoutArgs, LogsArgs, MarkdownHelpArgs,
-    PsArgs, PullArgs, PushArgs, RmArgs, RmiArgs, RunArgs, SaveArgs, SearchTagsArgs, StartArgs,
-    StopArgs, TagArgs, TreeArgs, UntagArgs, VersionArgs, WaitArgs,
+    PsArgs, PullArgs, PushArgs, RmArgs, RmiArgs, RunArgs, SaveArgs, SearchTagsArgs, ServeArgs,
+    StartArgs, StopArgs, TagArgs, TreeArgs, UntagArgs, VersionArgs, WaitArgs,
 };
 use crate::commands::{self, InspectContainer, InspectImage};
 use crate::environment::Environment;
@@ -176,6 +176,11 @@ const SEARCH_TAGS: Entry = entry::<SearchTagsArgs>(
     "REPOSITORY",
     "List the tags of a repository in its registry",
 );
+const SERVE: Entry = entry::<ServeArgs>(
+    "serve",
+    "",
+    "Serve the images that are here to other machines, and take theirs",
+);
 const RMI: Entry = entry::<RmiArgs>("rmi", IMAGE, "Remove one or more images");
 const MINIMAL: Entry = entry::<CreateMinimalArgs>(
     "create-minimal",
@@ -236,7 +241,7 @@ pub(crate) const GROUPS: [Group; 5] = [
 ];
 
 /// The same commands by what they are about.
-pub(crate) const MANAGEMENT: [Group; 3] = [
+pub(crate) const MANAGEMENT: [Group; 4] = [
     Group {
         title: "container",
         entries: &[
@@ -276,6 +281,10 @@ pub(crate) const MANAGEMENT: [Group; 3] = [
         title: "system",
         entries: &[INFO],
     },
+    Group {
+        title: "registry",
+        entries: &[SERVE],
+    },
 ];
 
 impl Group {
@@ -283,12 +292,14 @@ impl Group {
         let about = match self.title {
             "container" => "Manage containers",
             "image" => "Manage images",
+            "registry" => "Manage the embedded registry",
             _ => "Manage lamina",
         };
         // Deferred as well: the entries of a group are only built when the group was typed.
         let fill: fn(Command) -> Command = match self.title {
             "container" => |command| MANAGEMENT[0].fill(command),
             "image" => |command| MANAGEMENT[1].fill(command),
+            "registry" => |command| MANAGEMENT[3].fill(command),
             _ => |command| MANAGEMENT[2].fill(command),
         };
         Command::new(self.title)
@@ -368,7 +379,7 @@ fn summary() -> String {
         }
         text.push('\n');
     }
-    text + "Management Commands:\n  container   Manage containers\n  image       Manage images\n  system      Manage lamina\n"
+    text + "Management Commands:\n  container   Manage containers\n  image       Manage images\n  registry    Manage the embedded registry\n  system      Manage lamina\n"
 }
 
 /// Parses the arguments and runs the command.

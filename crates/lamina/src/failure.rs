@@ -147,6 +147,7 @@ from_errors!(
     lamina_image::UntagError,
     lamina_monitor::SessionError,
     lamina_monitor::log::LogError,
+    lamina_registry::ServeError,
 );
 
 /// Adds a line; names from images and registries cannot reach the terminal unescaped.

@@ -21,5 +21,5 @@ pub(crate) use images::{
     RmiArgs, SaveArgs, TagArgs, TreeArgs, UntagArgs,
 };
 pub(crate) use lists::{ImagesArgs, InspectArgs, PsArgs};
-pub(crate) use registries::{LoginArgs, LogoutArgs, SearchTagsArgs};
+pub(crate) use registries::{LoginArgs, LogoutArgs, SearchTagsArgs, ServeArgs};
 pub(crate) use system::{InfoArgs, MarkdownHelpArgs, VersionArgs};

@@ -1,5 +1,8 @@
 //! Commands on registries.
 
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
 use clap::Args;
 
 use super::RegistryArgs;
@@ -34,6 +37,35 @@ pub(crate) struct LogoutArgs {
     /// The registry; Docker Hub if none is given
     #[arg(value_name = "SERVER")]
     pub(crate) server: Option<String>,
+}
+
+/// `lamina registry serve`.
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Listen here; port 0 is any that is free
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:5000")]
+    pub(crate) listen: SocketAddr,
+    /// Let the users of this file (htpasswd -B) read and write
+    #[arg(long, value_name = "FILE")]
+    pub(crate) htpasswd: Option<PathBuf>,
+    /// Speak TLS with this certificate chain (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// The private key of the certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// Let nobody write
+    #[arg(long, conflicts_with = "writable")]
+    pub(crate) read_only: bool,
+    /// Let everybody write
+    #[arg(long)]
+    pub(crate) writable: bool,
+    /// Let only users read
+    #[arg(long, requires = "htpasswd", conflicts_with = "writable")]
+    pub(crate) private: bool,
+    /// Don't print requests
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
 }
 
 /// `lamina search-tags`.

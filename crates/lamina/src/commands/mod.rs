@@ -15,6 +15,7 @@ mod monitor;
 mod ps;
 mod pull;
 mod push;
+mod registry_serve;
 mod run;
 mod save;
 mod search_tags;

@@ -59,6 +59,7 @@ fn help_lists_the_commands_in_groups() {
     Management Commands:
       container   Manage containers
       image       Manage images
+      registry    Manage the embedded registry
       system      Manage lamina
 
     Global Options:

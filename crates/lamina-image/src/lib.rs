@@ -19,6 +19,7 @@
 #![forbid(unsafe_code)]
 
 mod archive;
+mod blobs;
 mod changes;
 mod complete;
 mod documents;
@@ -36,6 +37,7 @@ mod keep;
 mod layer;
 mod list;
 mod load;
+mod migrate;
 mod minimal;
 mod progress;
 mod publish;
@@ -48,6 +50,7 @@ mod tree;
 mod untag;
 
 pub use archive::ArchiveError;
+pub use blobs::{BlobPlace, BlobsError};
 pub use changes::{ChangeError, apply_change};
 pub use documents::{DocumentError, MAX_DOCUMENT};
 pub use ensure::{EnsureError, MINIMAL, Policy, Wanted};
@@ -62,6 +65,7 @@ pub use keep::{KeepBlobs, KeepBlobsError};
 pub use layer::{Bounds, LayerForm, UnpackError};
 pub use list::Summary;
 pub use load::{LoadError, LoadSource, Loaded};
+pub use migrate::{MigrateError, Migrated};
 pub use minimal::{CreateMinimalError, HostPaths};
 pub use progress::{Phase, Progress, Silent};
 pub use pull::{PullError, Pulled};

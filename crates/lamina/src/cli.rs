@@ -10,10 +10,11 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command};
 
 use crate::app::App;
 use crate::args::{
-    CleanupArgs, CreateArgs, CreateMinimalArgs, DiffArgs, HistoryArgs, ImagesArgs, ImportArgs,
-    InfoArgs, InspectArgs, KillArgs, LoadArgs, LoginArgs, LogoutArgs, LogsArgs, MarkdownHelpArgs,
-    PsArgs, PullArgs, PushArgs, RmArgs, RmiArgs, RunArgs, SaveArgs, SearchTagsArgs, ServeArgs,
-    StartArgs, StopArgs, TagArgs, TreeArgs, UntagArgs, VersionArgs, WaitArgs,
+    BlobsArgs, CleanupArgs, CreateArgs, CreateMinimalArgs, DiffArgs, HistoryArgs, ImagesArgs,
+    ImportArgs, InfoArgs, InspectArgs, KillArgs, LoadArgs, LoginArgs, LogoutArgs, LogsArgs,
+    MarkdownHelpArgs, MigrateArgs, PsArgs, PullArgs, PushArgs, RmArgs, RmiArgs, RunArgs, SaveArgs,
+    SearchTagsArgs, ServeArgs, StartArgs, StopArgs, TagArgs, TreeArgs, UntagArgs, VersionArgs,
+    WaitArgs,
 };
 use crate::commands::{self, InspectContainer, InspectImage};
 use crate::environment::Environment;
@@ -202,6 +203,16 @@ const INSPECT_IMAGE: Entry = entry::<InspectImage>(
     IMAGE,
     "Display detailed information on one or more images",
 );
+const BLOBS: Entry = entry::<BlobsArgs>(
+    "blobs",
+    "IMAGE",
+    "List the packed layers of an image, or make those that are not here",
+);
+const MIGRATE: Entry = entry::<MigrateArgs>(
+    "migrate",
+    "",
+    "Convert what an older version or another storage mode left",
+);
 const INFO: Entry = entry::<InfoArgs>("info", "", "Display system-wide information");
 const VERSION: Entry = entry::<VersionArgs>("version", "", "Show the version information");
 const CLEANUP: Entry = entry::<CleanupArgs>(
@@ -274,12 +285,13 @@ pub(crate) const MANAGEMENT: [Group; 4] = [
             TREE,
             RMI.named("rm").also(&["remove"]),
             INSPECT_IMAGE,
+            BLOBS,
             MINIMAL,
         ],
     },
     Group {
         title: "system",
-        entries: &[INFO],
+        entries: &[INFO, MIGRATE],
     },
     Group {
         title: "registry",

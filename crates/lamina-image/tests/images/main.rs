@@ -8,6 +8,7 @@
 mod archives;
 mod concurrent;
 mod import;
+mod migrate;
 mod minimal;
 mod names;
 mod pull;

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
-use lamina_fs::{Dir, Durability};
+use lamina_fs::{At, Dir, Durability};
 use lamina_layer::{Content, IndexRecord, Limits, ObjectIndex, SplitError, SplitReader, rebuild};
 use lamina_types::DiffId;
 use rustix::fs::OFlags;
@@ -118,23 +118,25 @@ impl Layers<'_> {
     /// Adds what a layer of an older store lacks: its split stream, which `write` fills and for
     /// which it returns the index. Idempotent, durable on return; a reader sees both or none of
     /// use, because the stream comes last.
-    pub fn add_split(
+    pub fn add_split<E: From<LayerError>>(
         &self,
         diff_id: &DiffId,
-        write: impl FnOnce(&mut File) -> Result<ObjectIndex, LayerError>,
-    ) -> Result<(), LayerError> {
+        write: impl FnOnce(&mut File) -> Result<ObjectIndex, E>,
+    ) -> Result<(), E> {
         let layer = self.dir(diff_id)?;
-        let mut file = layer.unnamed_file(0o600)?;
-        let index = write(&mut file)?.encode();
-        layer.replace(INDEX, &index, 0o600, Durability::Durable)?;
-        rustix::fs::fsync(&file).map_err(|error| lamina_fs::PathError {
-            act: "sync",
-            path: layer.path().join(SPLIT),
-            source: error.into(),
-        })?;
-        match layer.publish(&file, SPLIT) {
-            Err(error) if error.is_already_exists() => {}
-            other => other?,
+        let mut file = layer.unnamed_file(0o600).map_err(LayerError::from)?;
+        let index = write(&mut file)?;
+        Ok(publish_split(&layer, &file, &index)?)
+    }
+
+    /// Takes back what [`Layers::add_split`] added.
+    pub fn remove_split(&self, diff_id: &DiffId) -> Result<(), LayerError> {
+        let layer = self.dir(diff_id)?;
+        for name in [SPLIT, INDEX] {
+            match layer.unlink(name) {
+                Err(error) if !error.is_not_found() => return Err(error.into()),
+                _ => {}
+            }
         }
         Ok(layer.sync()?)
     }
@@ -142,6 +144,16 @@ impl Layers<'_> {
     pub(super) fn dir(&self, diff_id: &DiffId) -> Result<Dir, LayerError> {
         Ok(self.0.dir(Area::Layers)?.open_at(diff_id.0.hex())?)
     }
+}
+
+fn publish_split(layer: &Dir, file: &File, index: &ObjectIndex) -> Result<(), LayerError> {
+    layer.replace(INDEX, &index.encode(), 0o600, Durability::Durable)?;
+    rustix::fs::fsync(file).at("sync", layer.path().join(SPLIT))?;
+    match layer.publish(file, SPLIT) {
+        Err(error) if error.is_already_exists() => {}
+        other => other?,
+    }
+    Ok(layer.sync()?)
 }
 
 /// Hashes what it passes on.

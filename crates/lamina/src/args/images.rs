@@ -186,3 +186,17 @@ pub(crate) struct CreateMinimalArgs {
     #[arg(value_name = "NAME")]
     pub(crate) name: String,
 }
+
+/// `lamina image blobs`.
+#[derive(Debug, Args)]
+pub(crate) struct BlobsArgs {
+    /// Make the blobs that are not here, as plain tars, so that other tools can read the image
+    #[arg(long)]
+    pub(crate) rebuild: bool,
+    /// Format output: table, json, or a Go template
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<String>,
+    /// The image by name or id
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: String,
+}

@@ -17,9 +17,9 @@ pub(crate) use containers::{
     CleanupArgs, DiffArgs, KillArgs, LogsArgs, RmArgs, StartArgs, StopArgs, WaitArgs,
 };
 pub(crate) use images::{
-    CreateMinimalArgs, HistoryArgs, ImportArgs, LoadArgs, PullArgs, PushArgs, RegistryArgs,
-    RmiArgs, SaveArgs, TagArgs, TreeArgs, UntagArgs,
+    BlobsArgs, CreateMinimalArgs, HistoryArgs, ImportArgs, LoadArgs, PullArgs, PushArgs,
+    RegistryArgs, RmiArgs, SaveArgs, TagArgs, TreeArgs, UntagArgs,
 };
 pub(crate) use lists::{ImagesArgs, InspectArgs, PsArgs};
 pub(crate) use registries::{LoginArgs, LogoutArgs, SearchTagsArgs, ServeArgs};
-pub(crate) use system::{InfoArgs, MarkdownHelpArgs, VersionArgs};
+pub(crate) use system::{InfoArgs, MarkdownHelpArgs, MigrateArgs, VersionArgs};

@@ -10,6 +10,10 @@ pub(crate) struct InfoArgs {
     pub(crate) format: Option<String>,
 }
 
+/// `lamina system migrate`.
+#[derive(Debug, Args)]
+pub(crate) struct MigrateArgs {}
+
 /// `lamina version`.
 #[derive(Debug, Args)]
 pub(crate) struct VersionArgs {

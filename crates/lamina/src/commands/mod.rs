@@ -1,5 +1,6 @@
 //! The commands: what is meant to the engine, and its answers to the terminal.
 
+mod blobs;
 mod containers;
 mod diff;
 mod foreground;
@@ -11,6 +12,7 @@ mod info;
 mod inspect;
 mod login;
 mod logs;
+mod migrate;
 mod monitor;
 mod ps;
 mod pull;

@@ -49,3 +49,28 @@ fn privileged_an_image_is_saved_and_loaded_again() {
     "#);
     host.sweep();
 }
+
+#[test]
+fn privileged_blobs_are_listed_and_made_again() {
+    let host = Host::new();
+    host.ok(&["image", "create-minimal", "mine:1"]);
+    let row = ["--format", "{{.Here}}|{{.MediaType}}"];
+    let list = ["image", "blobs", row[0], row[1], "mine:1"];
+    // A plain tar is not kept beside the layer.
+    assert_snapshot!(transcript(&host, &list), @r"
+    false|application/vnd.oci.image.layer.v1.tar
+    [exit 0]
+    ");
+    let id = host.ok(&["images", "-q", "--no-trunc", "mine:1"]);
+    host.ok(&["image", "blobs", "--rebuild", "mine:1"]);
+    assert_snapshot!(transcript(&host, &list), @r"
+    true|application/vnd.oci.image.layer.v1.tar
+    [exit 0]
+    ");
+    assert_eq!(host.ok(&["images", "-q", "--no-trunc", "mine:1"]), id);
+    assert_snapshot!(transcript(&host, &["system", "migrate"]), @r"
+    0 layers converted
+    [exit 0]
+    ");
+    host.sweep();
+}

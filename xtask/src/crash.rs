@@ -4,6 +4,7 @@
 //! be left: no process, mount, cgroup, snapshot, record, lease, bundle or rubbish; and the next run
 //! works. The command's exit code must be one that is true of what happened. `--short` takes a
 //! sample of the calls, with a stride that differs from role to role; `--full` takes every call.
+//! `--storage-mode=MODE` has every command in that mode.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -36,7 +37,10 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
     debian::install(&debian::TESTS[..1])?;
     shell::build()?;
     let full = words.contains(&"--full");
-    let host = Host::new()?;
+    let mode = words
+        .iter()
+        .find(|word| word.starts_with("--storage-mode="));
+    let host = Host::new(mode.unwrap_or(&"--storage-mode=auto"))?;
     let mut wrong = Vec::new();
     for (role, stride, codes) in ROLES {
         let stride = if full { 1 } else { stride };
@@ -77,10 +81,12 @@ struct Host {
     folder: PathBuf,
     killer: PathBuf,
     parent: String,
+    /// `--storage-mode=…`, before every command.
+    mode: String,
 }
 
 impl Host {
-    fn new() -> Result<Self> {
+    fn new(mode: &str) -> Result<Self> {
         let folder = PathBuf::from(format!("/var/tmp/lamina-crash-{}", std::process::id()));
         std::fs::create_dir_all(folder.join("tree/bin"))?;
         let killer = folder.join("killer");
@@ -95,6 +101,7 @@ impl Host {
             folder,
             killer,
             parent: format!("/lamina-crash-{}", std::process::id()),
+            mode: mode.to_owned(),
         };
         let archive = host.folder.join("image.tar");
         let mut tar = shell::command("tar", &["-C"]);
@@ -127,7 +134,8 @@ impl Host {
         let mut command = Command::new(shell::binary("debug"));
         command
             .env("LAMINA_ROOT", self.root())
-            .env("LAMINA_RUN", self.run_root());
+            .env("LAMINA_RUN", self.run_root())
+            .arg(&self.mode);
         command.stdin(Stdio::null());
         command
     }
@@ -186,6 +194,7 @@ impl Host {
         command
             .args([role, &n.to_string(), PATIENCE])
             .arg(shell::binary("debug"))
+            .arg(&self.mode)
             .args(self.words());
         command
             .env("LAMINA_ROOT", self.root())

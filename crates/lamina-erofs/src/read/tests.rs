@@ -1,3 +1,5 @@
+//! Names are found again, and damage is survived.
+
 use std::collections::BTreeMap;
 
 use super::*;

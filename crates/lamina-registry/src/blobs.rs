@@ -42,7 +42,15 @@ pub(crate) async fn blob<T>(
     let wants_body = *request.method() == Method::GET;
     let opener = Arc::clone(shared);
     let wanted = digest.clone();
-    let opened = blocking(move || open(&opener, &name, &wanted, range.as_deref(), writes));
+    let opened = blocking(move || {
+        open(
+            &opener,
+            &name,
+            &wanted,
+            range.as_deref(),
+            (writes, wants_body),
+        )
+    });
     let (file, size, part) = opened.await??;
     let Some((first, length)) = part else {
         let refusal = Refusal::new(416, "SIZE_INVALID", "there is no such range");
@@ -62,7 +70,7 @@ pub(crate) async fn blob<T>(
     set(&mut answer, ACCEPT_RANGES, "bytes");
     set(&mut answer, ETAG, &format!("\"{digest}\""));
     set_named(&mut answer, "docker-content-digest", &digest.to_string());
-    if wants_body {
+    if let Some(file) = file {
         let file = tokio::fs::File::from_std(file);
         *answer.body_mut() = Body::File(FilePart::new(file, length));
     }
@@ -74,32 +82,32 @@ fn open(
     name: &str,
     digest: &Digest,
     range: Option<&str>,
-    writes: bool,
-) -> Result<(std::fs::File, u64, Option<Part>), Refusal> {
+    (writes, wants_body): (bool, bool),
+) -> Result<(Option<std::fs::File>, u64, Option<Part>), Refusal> {
     Images::new(&shared.store).hosted(name)?;
     if writes {
         let leased = shared.leases.blob(&shared.store, digest);
         leased.map_err(|error| failed(shared, &error))?;
     }
-    let mut file = match shared.store.blobs().open(digest) {
-        Ok(file) => file,
-        Err(error) if error.is_not_found() => {
-            return Err(Refusal::new(
-                404,
-                "BLOB_UNKNOWN",
-                "blob unknown to registry",
-            ));
-        }
-        Err(error) => return Err(failed(shared, &error)),
-    };
-    let stat = file.metadata().map_err(|error| failed(shared, &error))?;
-    let size = stat.len();
+    let images = Images::new(&shared.store);
+    let unknown = || Refusal::new(404, "BLOB_UNKNOWN", "blob unknown to registry");
+    let size = images.blob_size(digest);
+    let size = size.map_err(|error| failed(shared, &error))?;
+    let size = size.ok_or_else(unknown)?;
     let part = match range.map_or(Wanted::Whole, |text| wanted(text, size)) {
         Wanted::Whole => Some((0, size)),
         Wanted::Part(first, length) => Some((first, length)),
         Wanted::Nothing => None,
     };
-    if let Some((first, _)) = part {
+    let mut file = None;
+    if wants_body && part.is_some() {
+        let opened = images.open_blob(digest);
+        file = opened.map_err(|error| failed(shared, &error))?;
+        if file.is_none() {
+            return Err(unknown());
+        }
+    }
+    if let (Some((first, _)), Some(file)) = (part, &mut file) {
         let sought = file.seek(SeekFrom::Start(first));
         sought.map_err(|error| failed(shared, &error))?;
     }

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use lamina_store::{Line, OpError, Operation, Store};
-use lamina_types::Digest;
+use lamina_types::{DiffId, Digest};
 
 /// How long one operation takes blobs.
 const WINDOW: Duration = Duration::from_secs(30 * 60);
@@ -21,7 +21,12 @@ pub(crate) struct Leases(Mutex<Vec<(Instant, Operation)>>);
 impl Leases {
     /// Leases a blob for at least an hour.
     pub(crate) fn blob(&self, store: &Store, digest: &Digest) -> Result<(), OpError> {
-        self.with(store, |op| op.lease(&[Line::Blob(digest.clone())]))
+        self.with(store, |op| {
+            op.lease(&[
+                Line::Blob(digest.clone()),
+                Line::Layer(DiffId(digest.clone())),
+            ])
+        })
     }
 
     /// Calls `act` with the operation of now.

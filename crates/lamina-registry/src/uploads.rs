@@ -134,8 +134,8 @@ pub(crate) async fn begin(
         if let Ok(Some(digest)) = mount {
             let leased = opener.leases.blob(&opener.store, &digest);
             leased.map_err(|error| failed(&opener, &error))?;
-            let here = opener.store.blobs().contains(&digest);
-            if here.map_err(|error| failed(&opener, &error))? {
+            let here = Images::new(&opener.store).blob_size(&digest);
+            if here.map_err(|error| failed(&opener, &error))?.is_some() {
                 return Ok(Ok(digest));
             }
         }

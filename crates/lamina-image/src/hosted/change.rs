@@ -3,7 +3,7 @@
 use lamina_distribution::Document;
 use lamina_store::{CollectOptions, Line, Operation, Ref};
 use lamina_types::oci::{Descriptor, Index, Manifest};
-use lamina_types::{Algorithm, Digest, ImageId, Platform, Reference};
+use lamina_types::{Algorithm, DiffId, Digest, ImageId, Platform, Reference};
 
 use super::read::Referring;
 use super::{Hosted, HostedError, Pointer};
@@ -148,10 +148,11 @@ impl Hosted<'_> {
         let line = [
             Line::Blob(part.digest.clone()),
             Line::Image(part.digest.clone()),
+            // A blob that is a layer's tar is here as long as the layer is.
+            Line::Layer(DiffId(part.digest.clone())),
         ];
         op.lease(&line).map_err(StoreFault::from)?;
-        let found = self.images.store.blobs().size(&part.digest);
-        match found.map_err(StoreFault::from)? {
+        match self.images.blob_size(&part.digest)? {
             None => Err(HostedError::BlobUnknown(part.digest.clone())),
             Some(found) if found != part.size => Err(HostedError::Size {
                 digest: part.digest.clone(),

@@ -11,6 +11,7 @@
 //!
 //! Every change is one name set or removed, under the lease of an operation.
 
+mod blob;
 mod change;
 mod read;
 
@@ -160,7 +161,7 @@ impl<'s> Images<'s> {
                 continue;
             };
             for layer in &image.layers {
-                if !self.store.blobs().contains(&layer.digest)? {
+                if self.blob_size(&layer.digest)?.is_none() {
                     names.push(name);
                     break;
                 }

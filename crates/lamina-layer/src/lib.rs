@@ -4,7 +4,7 @@
 //! - [`apply()`] writes a layer's tar into an empty directory, in overlayfs' own forms, in one
 //!   streaming pass.
 //! - [`diff()`] reads an overlay upper directory back as a list of [`Change`]s.
-//! - [`split()`] keeps what a tar is beside its files' contents, [`rebuild`] makes the identical tar
+//! - [`split()`] keeps what a tar is beside its files' contents, [`rebuild()`] makes the identical tar
 //!   again, [`SplitReader`] yields its entries.
 //! - [`LayerTree`] is what a layer means, in memory: the same rules as [`apply()`], nothing written.
 //! - [`TarReader`] and [`TarWriter`] are the format itself, without a filesystem.

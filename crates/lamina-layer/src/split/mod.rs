@@ -3,7 +3,7 @@
 //! A layer is kept twice by other engines, packed and unpacked. Here the packed form is what the
 //! files do not say: headers, padding, what follows the end mark, byte by byte, with the content of
 //! small files in between and a reference in the place of larger ones. From it and the files
-//! [`rebuild`] makes the identical tar again, so the diff id stays true; and [`SplitReader`] yields
+//! [`rebuild()`] makes the identical tar again, so the diff id stays true; and [`SplitReader`] yields
 //! the layer's entries without touching a file, for whoever merges layers.
 //!
 //! ```text

@@ -10,7 +10,7 @@
 //! Reference counts are derived, never stored. No decision depends on a time stamp. A document
 //! that is missing or damaged holds nothing and stops nothing; it is reported.
 
-mod mark;
+pub(crate) mod mark;
 #[cfg(test)]
 mod model;
 
@@ -245,7 +245,7 @@ impl Store {
 }
 
 /// Returns the diff id of a layer's folder: the length of the name tells the algorithm.
-fn diff_id_of(hex: &str) -> Option<DiffId> {
+pub(crate) fn diff_id_of(hex: &str) -> Option<DiffId> {
     let algorithm = if hex.len() == 128 { "sha512" } else { "sha256" };
     format!("{algorithm}:{hex}").parse().ok().map(DiffId)
 }

@@ -52,6 +52,7 @@ mod collect;
 mod hash;
 mod key;
 mod layers;
+mod ledger;
 mod lock;
 mod meta;
 mod ops;
@@ -69,6 +70,7 @@ pub use collect::{CollectError, CollectOptions, Collected, Damaged};
 pub use hash::Hasher;
 pub use key::image_key;
 pub use layers::{Layer, LayerContents, LayerDraft, LayerError, LayerInfo, LayerLock, Layers};
+pub use ledger::{ImageShare, Link, Shares, Space, Subject, SubjectError};
 pub use lock::{Holder, Waiting};
 pub use ops::{
     Draft, Line, OpError, Operation, Ops, Recovery, SnapshotId, SnapshotIdError, UndoError,

@@ -199,6 +199,42 @@ impl Ops<'_> {
     }
 }
 
+/// An entry of `ops/` as people see it: whose it is and what it leases.
+#[derive(Debug, Clone)]
+pub(crate) struct Live {
+    /// The word for what it does.
+    pub(crate) kind: String,
+    /// Who began it.
+    pub(crate) pid: i32,
+    /// What it leases or has made.
+    pub(crate) lines: Vec<Line>,
+}
+
+impl Ops<'_> {
+    /// Lists as [`Ops::leases`], operation by operation.
+    pub(crate) fn live(&self) -> Result<Vec<Live>, PathError> {
+        let dir = self.0.dir(Area::Ops)?;
+        let mut live = Vec::new();
+        for entry in dir.entries()? {
+            let Some(name) = entry.name.to_str().filter(|name| !name.ends_with(DRAFTS)) else {
+                continue;
+            };
+            let bytes = match dir.read(name, LIMIT) {
+                Err(error) if error.is_not_found() => continue,
+                other => other?,
+            };
+            let first = bytes.split(|byte| *byte == b'\n').next();
+            let header = first.and_then(|line| serde_json::from_slice::<Header>(line).ok());
+            live.push(Live {
+                kind: header.as_ref().map_or_else(String::new, |h| h.op.clone()),
+                pid: header.map_or(0, |header| header.pid),
+                lines: lines_of(&bytes),
+            });
+        }
+        Ok(live)
+    }
+}
+
 impl Operation {
     /// Leases more, or notes more that has to be undone. What a line names is made, or relied on,
     /// only after this has returned.
@@ -316,11 +352,15 @@ fn read_lines(dir: &Dir, name: &str) -> Result<Vec<Line>, PathError> {
         Err(error) if error.is_not_found() => return Ok(Vec::new()),
         other => other?,
     };
+    Ok(lines_of(&bytes))
+}
+
+fn lines_of(bytes: &[u8]) -> Vec<Line> {
     let lines = bytes.split_inclusive(|byte| *byte == b'\n');
-    Ok(lines
+    lines
         .filter(|line| line.ends_with(b"\n"))
         .filter_map(|line| serde_json::from_slice(line).ok())
-        .collect())
+        .collect()
 }
 
 fn remove_entry(dir: &Dir, name: &str) -> Result<(), PathError> {

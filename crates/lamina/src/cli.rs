@@ -10,11 +10,11 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command};
 
 use crate::app::App;
 use crate::args::{
-    BlobsArgs, CleanupArgs, CreateArgs, CreateMinimalArgs, DiffArgs, HistoryArgs, ImagesArgs,
-    ImportArgs, InfoArgs, InspectArgs, KillArgs, LoadArgs, LoginArgs, LogoutArgs, LogsArgs,
-    MarkdownHelpArgs, MigrateArgs, PsArgs, PullArgs, PushArgs, RmArgs, RmiArgs, RunArgs, SaveArgs,
-    SearchTagsArgs, ServeArgs, StartArgs, StopArgs, TagArgs, TreeArgs, UntagArgs, VersionArgs,
-    WaitArgs,
+    BlobsArgs, CleanupArgs, CreateArgs, CreateMinimalArgs, DfArgs, DiffArgs, HistoryArgs,
+    ImagesArgs, ImportArgs, InfoArgs, InspectArgs, KillArgs, LoadArgs, LoginArgs, LogoutArgs,
+    LogsArgs, MarkdownHelpArgs, MigrateArgs, PsArgs, PullArgs, PushArgs, RmArgs, RmiArgs, RunArgs,
+    SaveArgs, SearchTagsArgs, ServeArgs, StartArgs, StopArgs, TagArgs, TreeArgs, UntagArgs,
+    VersionArgs, WaitArgs, WhyArgs,
 };
 use crate::commands::{self, InspectContainer, InspectImage};
 use crate::environment::Environment;
@@ -214,6 +214,12 @@ const MIGRATE: Entry = entry::<MigrateArgs>(
     "Convert what an older version or another storage mode left",
 );
 const INFO: Entry = entry::<InfoArgs>("info", "", "Display system-wide information");
+const DF: Entry = entry::<DfArgs>("df", "", "Show disk usage");
+const WHY: Entry = entry::<WhyArgs>(
+    "why",
+    "DIGEST|PATH|IMAGE",
+    "Tell what keeps something in the store",
+);
 const VERSION: Entry = entry::<VersionArgs>("version", "", "Show the version information");
 const CLEANUP: Entry = entry::<CleanupArgs>(
     "cleanup",
@@ -243,7 +249,7 @@ pub(crate) const GROUPS: [Group; 5] = [
     },
     Group {
         title: "System",
-        entries: &[INSPECT, INFO, VERSION],
+        entries: &[INSPECT, DF, WHY, INFO, VERSION],
     },
     Group {
         title: "",
@@ -291,7 +297,7 @@ pub(crate) const MANAGEMENT: [Group; 4] = [
     },
     Group {
         title: "system",
-        entries: &[INFO, MIGRATE],
+        entries: &[DF, WHY, INFO, MIGRATE],
     },
     Group {
         title: "registry",

@@ -150,6 +150,9 @@ from_errors!(
     lamina_monitor::SessionError,
     lamina_monitor::log::LogError,
     lamina_registry::ServeError,
+    lamina_fs::PathError,
+    lamina_store::CollectError,
+    lamina_store::SubjectError,
 );
 
 /// Adds a line; names from images and registries cannot reach the terminal unescaped.

@@ -15,6 +15,7 @@ use crate::layers::LayerError;
 use crate::ops::Line;
 use crate::pins::Pin;
 use crate::pool::ObjectKey;
+use crate::refs::Ref;
 use crate::store::Store;
 
 /// No manifest, index or configuration is larger.
@@ -35,21 +36,22 @@ pub struct Damaged {
 #[derive(Debug, Default)]
 pub(crate) struct Marks {
     pub(crate) blobs: HashSet<Digest>,
-    pub(super) layers: HashSet<DiffId>,
-    pub(super) keys: HashSet<String>,
+    pub(crate) layers: HashSet<DiffId>,
+    pub(crate) keys: HashSet<String>,
     /// Snapshots that are finished, or being made by a live operation.
-    pub(super) snapshots: HashSet<String>,
+    pub(crate) snapshots: HashSet<String>,
     /// Contents that are leased, or all of them.
-    pub(super) objects: HashSet<ObjectKey>,
-    pub(super) whole_pool: bool,
+    pub(crate) objects: HashSet<ObjectKey>,
+    pub(crate) whole_pool: bool,
     /// Contents of the layers that are marked, each list sorted.
     indexes: Vec<Rc<Vec<ObjectKey>>>,
     /// Blobs leased one by one: also their partial downloads are in use.
-    pub(super) leased: HashSet<Digest>,
+    pub(crate) leased: HashSet<Digest>,
 }
 
 impl Marks {
-    pub(super) fn has_object(&self, key: &ObjectKey) -> bool {
+    /// Says whether a content is held: leased, or in the index of a marked layer.
+    pub(crate) fn has_object(&self, key: &ObjectKey) -> bool {
         self.whole_pool
             || self.objects.contains(key)
             || (self.indexes.iter()).any(|index| index.binary_search(key).is_ok())
@@ -58,7 +60,7 @@ impl Marks {
 
 /// A document, as far as it leads on.
 #[derive(Debug, Clone)]
-enum Document {
+pub(crate) enum Document {
     Index(Vec<Digest>),
     Manifest {
         config: Digest,
@@ -88,7 +90,7 @@ impl<'s> Marker<'s> {
         }
     }
 
-    pub(super) fn into_damaged(mut self) -> Vec<Damaged> {
+    pub(crate) fn into_damaged(mut self) -> Vec<Damaged> {
         self.damaged.sort();
         self.damaged.dedup();
         self.damaged
@@ -96,7 +98,7 @@ impl<'s> Marker<'s> {
 
     /// Lists the roots and marks from them. The order of the three lists is the protocol: an
     /// operation publishes to a later list before it leaves the first.
-    pub(super) fn mark(&mut self) -> Result<Marks, CollectError> {
+    pub(crate) fn mark(&mut self) -> Result<Marks, CollectError> {
         let lines = self.store.ops().leases()?;
         let snapshots = self.store.pins().snapshots()?;
         let refs = self.store.refs().list_strict()?;
@@ -111,8 +113,7 @@ impl<'s> Marker<'s> {
             }
         }
         for entry in &refs {
-            self.document(&entry.target.digest, true, 0, &mut marks)?;
-            self.document(&entry.manifest.digest, true, 0, &mut marks)?;
+            self.name(entry, &mut marks)?;
         }
         for diff_id in &marks.layers {
             marks.indexes.extend(self.index(diff_id)?);
@@ -142,7 +143,10 @@ impl<'s> Marker<'s> {
 
     /// Returns which objects of the pool a layer refers to, if it is pooled and here. A layer that
     /// is not here yet has leased them one by one.
-    fn index(&mut self, diff_id: &DiffId) -> Result<Option<Rc<Vec<ObjectKey>>>, CollectError> {
+    pub(crate) fn index(
+        &mut self,
+        diff_id: &DiffId,
+    ) -> Result<Option<Rc<Vec<ObjectKey>>>, CollectError> {
         if let Some(index) = self.indexes.get(diff_id) {
             return Ok(Some(Rc::clone(index)));
         }
@@ -178,7 +182,14 @@ impl<'s> Marker<'s> {
         }
     }
 
-    fn pin(&mut self, pin: Pin, marks: &mut Marks) -> Result<(), CollectError> {
+    /// Marks what a name leads to.
+    pub(crate) fn name(&mut self, entry: &Ref, marks: &mut Marks) -> Result<(), CollectError> {
+        self.document(&entry.target.digest, true, 0, marks)?;
+        self.document(&entry.manifest.digest, true, 0, marks)
+    }
+
+    /// Marks what a writable layer stands on.
+    pub(crate) fn pin(&mut self, pin: Pin, marks: &mut Marks) -> Result<(), CollectError> {
         if let Some(manifest) = &pin.manifest {
             self.document(manifest, false, 0, marks)?;
         }
@@ -214,6 +225,16 @@ impl<'s> Marker<'s> {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Returns an index or a manifest, as far as it leads on.
+    pub(crate) fn manifest(&mut self, digest: &Digest) -> Result<Document, CollectError> {
+        self.load(digest, false, read_manifest)
+    }
+
+    /// Returns a configuration, as far as it leads on.
+    pub(crate) fn config(&mut self, digest: &Digest) -> Result<Document, CollectError> {
+        self.load(digest, false, read_config)
     }
 
     fn load(

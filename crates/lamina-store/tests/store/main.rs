@@ -7,6 +7,7 @@ mod children;
 mod collect;
 mod layers;
 mod layout;
+mod ledger;
 mod ops;
 mod pool;
 mod power;

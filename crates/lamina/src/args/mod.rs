@@ -22,4 +22,4 @@ pub(crate) use images::{
 };
 pub(crate) use lists::{ImagesArgs, InspectArgs, PsArgs};
 pub(crate) use registries::{LoginArgs, LogoutArgs, SearchTagsArgs, ServeArgs};
-pub(crate) use system::{InfoArgs, MarkdownHelpArgs, MigrateArgs, VersionArgs};
+pub(crate) use system::{DfArgs, InfoArgs, MarkdownHelpArgs, MigrateArgs, VersionArgs, WhyArgs};

@@ -10,6 +10,28 @@ pub(crate) struct InfoArgs {
     pub(crate) format: Option<String>,
 }
 
+/// `lamina df`.
+#[derive(Debug, Args)]
+pub(crate) struct DfArgs {
+    /// Show detailed information on space usage
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+    /// Format output: table, json, or a Go template
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<String>,
+}
+
+/// `lamina why`.
+#[derive(Debug, Args)]
+pub(crate) struct WhyArgs {
+    /// Format output: text or json
+    #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = ["text", "json"])]
+    pub(crate) format: String,
+    /// A digest, its beginning, a path in the store, or an image
+    #[arg(value_name = "DIGEST|PATH|IMAGE")]
+    pub(crate) subject: String,
+}
+
 /// `lamina system migrate`.
 #[derive(Debug, Args)]
 pub(crate) struct MigrateArgs {}

@@ -2,6 +2,7 @@
 
 mod blobs;
 mod containers;
+mod df;
 mod diff;
 mod foreground;
 mod format;
@@ -22,6 +23,7 @@ mod run;
 mod save;
 mod search_tags;
 mod version;
+mod why;
 
 pub(crate) use foreground::ForwardedSignals;
 pub(crate) use inspect::{InspectContainer, InspectImage};

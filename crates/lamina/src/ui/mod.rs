@@ -17,4 +17,5 @@ pub(crate) use progress::Progress;
 pub(crate) use prompt::{prompt, prompt_secret};
 pub(crate) use streams::{err, in_is_terminal, out, out_is_terminal};
 
+pub(crate) use table::align;
 pub(crate) use time::{ago, parse_moment};

@@ -53,6 +53,8 @@ fn help_lists_the_commands_in_groups() {
 
     System:
       inspect     Return low-level information on containers and images
+      df          Show disk usage
+      why         Tell what keeps something in the store
       info        Display system-wide information
       version     Show the version information
 

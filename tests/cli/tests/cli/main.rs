@@ -2,6 +2,7 @@
 //!
 //! - `help`: what is printed without a container: help, version, mistakes in the arguments;
 //! - `run`: containers of the built-in image, their exit codes, output and end;
+//! - `ledger`: what things take on the disk, and what keeps them;
 //! - `lists`: what lists and documents show;
 //! - `images`: the life of an image without a registry;
 //! - `registries`: logins and tags;
@@ -15,6 +16,7 @@
 mod help;
 mod images;
 mod killed;
+mod ledger;
 mod lists;
 mod parallel;
 mod registries;

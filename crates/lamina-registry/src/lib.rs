@@ -22,7 +22,7 @@
 //! # Leases
 //!
 //! A blob that has come, or that a client was told is here, is leased until a manifest can have
-//! followed ([`leases`]); an upload is a file without a name, so that a killed server leaves
+//! followed (`leases`); an upload is a file without a name, so that a killed server leaves
 //! nothing to clean up.
 
 #![forbid(unsafe_code)]

@@ -3,24 +3,21 @@
 //! Subcommands are deferred: the flags of `run` are only built when `run` was typed, so that
 //! `lamina --version` costs no more than a small program.
 
+mod table;
+
 use std::ffi::OsString;
 
 use clap::error::ErrorKind as ClapKind;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command};
 
 use crate::app::App;
-use crate::args::{
-    BlobsArgs, CleanupArgs, CreateArgs, CreateMinimalArgs, DfArgs, DiffArgs, HistoryArgs,
-    ImagesArgs, ImportArgs, InfoArgs, InspectArgs, KillArgs, LoadArgs, LoginArgs, LogoutArgs,
-    LogsArgs, MarkdownHelpArgs, MigrateArgs, PsArgs, PullArgs, PushArgs, RmArgs, RmiArgs, RunArgs,
-    SaveArgs, SearchTagsArgs, ServeArgs, StartArgs, StopArgs, TagArgs, TreeArgs, UntagArgs,
-    VersionArgs, WaitArgs, WhyArgs,
-};
-use crate::commands::{self, InspectContainer, InspectImage};
+use crate::commands;
 use crate::environment::Environment;
 use crate::exit_codes;
 use crate::failure::{Failure, Outcome};
 use crate::ui;
+use table::GROUPS;
+pub(crate) use table::MANAGEMENT;
 
 /// A command: its arguments, and what it does with them.
 pub(crate) trait Verb: Args {
@@ -109,201 +106,6 @@ pub(crate) struct Group {
     title: &'static str,
     entries: &'static [Entry],
 }
-
-const CONTAINER: &str = "CONTAINER [CONTAINER...]";
-const IMAGE: &str = "IMAGE [IMAGE...]";
-const WORDS: &str = "IMAGE [COMMAND] [ARG...]";
-
-const RUN: Entry = entry::<RunArgs>("run", WORDS, "Create and run a new container from an image");
-const CREATE: Entry = entry::<CreateArgs>("create", WORDS, "Create a new container");
-const START: Entry = entry::<StartArgs>("start", CONTAINER, "Start one or more stopped containers");
-const STOP: Entry = entry::<StopArgs>("stop", CONTAINER, "Stop one or more running containers");
-const KILL: Entry = entry::<KillArgs>("kill", CONTAINER, "Kill one or more running containers");
-const WAIT: Entry = entry::<WaitArgs>(
-    "wait",
-    CONTAINER,
-    "Wait until containers stop, then print their exit codes",
-);
-const RM: Entry = entry::<RmArgs>("rm", CONTAINER, "Remove one or more containers");
-const PS: Entry = entry::<PsArgs>("ps", "", "List containers");
-const LOGS: Entry = entry::<LogsArgs>("logs", "CONTAINER", "Fetch the logs of a container");
-const DIFF: Entry = entry::<DiffArgs>(
-    "diff",
-    "CONTAINER",
-    "Inspect changes to files or directories on a container's filesystem",
-);
-const PULL: Entry = entry::<PullArgs>(
-    "pull",
-    "NAME[:TAG|@DIGEST]",
-    "Download an image from a registry",
-);
-const PUSH: Entry = entry::<PushArgs>("push", "NAME[:TAG]", "Upload an image to a registry");
-const IMAGES: Entry = entry::<ImagesArgs>("images", "[REPOSITORY[:TAG]]", "List images");
-const LOAD: Entry = entry::<LoadArgs>(
-    "load",
-    "",
-    "Load an image from a tar archive, an OCI directory or STDIN",
-);
-const SAVE: Entry = entry::<SaveArgs>(
-    "save",
-    IMAGE,
-    "Save one or more images to a tar archive (streamed to STDOUT by default)",
-);
-const IMPORT: Entry = entry::<ImportArgs>(
-    "import",
-    "FILE|- [REPOSITORY[:TAG]]",
-    "Import the contents from a tarball to create a filesystem image",
-);
-const TAG: Entry = entry::<TagArgs>(
-    "tag",
-    "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]",
-    "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE",
-);
-const UNTAG: Entry = entry::<UntagArgs>(
-    "untag",
-    "IMAGE [NAME...]",
-    "Take names away from an image, which stays",
-);
-const HISTORY: Entry = entry::<HistoryArgs>("history", "IMAGE", "Show the history of an image");
-const TREE: Entry = entry::<TreeArgs>(
-    "tree",
-    "[IMAGE]",
-    "Show which images stand on the same layers",
-);
-const LOGIN: Entry = entry::<LoginArgs>("login", "[SERVER]", "Authenticate to a registry");
-const LOGOUT: Entry = entry::<LogoutArgs>("logout", "[SERVER]", "Log out from a registry");
-const SEARCH_TAGS: Entry = entry::<SearchTagsArgs>(
-    "search-tags",
-    "REPOSITORY",
-    "List the tags of a repository in its registry",
-);
-const SERVE: Entry = entry::<ServeArgs>(
-    "serve",
-    "",
-    "Serve the images that are here to other machines, and take theirs",
-);
-const RMI: Entry = entry::<RmiArgs>("rmi", IMAGE, "Remove one or more images");
-const MINIMAL: Entry = entry::<CreateMinimalArgs>(
-    "create-minimal",
-    "NAME",
-    "Make an image of this machine's own programs and their libraries",
-);
-const INSPECT: Entry = entry::<InspectArgs>(
-    "inspect",
-    "NAME|ID [NAME|ID...]",
-    "Return low-level information on containers and images",
-);
-const INSPECT_CONTAINER: Entry = entry::<InspectContainer>(
-    "inspect",
-    CONTAINER,
-    "Display detailed information on one or more containers",
-);
-const INSPECT_IMAGE: Entry = entry::<InspectImage>(
-    "inspect",
-    IMAGE,
-    "Display detailed information on one or more images",
-);
-const BLOBS: Entry = entry::<BlobsArgs>(
-    "blobs",
-    "IMAGE",
-    "List the packed layers of an image, or make those that are not here",
-);
-const MIGRATE: Entry = entry::<MigrateArgs>(
-    "migrate",
-    "",
-    "Convert what an older version or another storage mode left",
-);
-const INFO: Entry = entry::<InfoArgs>("info", "", "Display system-wide information");
-const DF: Entry = entry::<DfArgs>("df", "", "Show disk usage");
-const WHY: Entry = entry::<WhyArgs>(
-    "why",
-    "DIGEST|PATH|IMAGE",
-    "Tell what keeps something in the store",
-);
-const VERSION: Entry = entry::<VersionArgs>("version", "", "Show the version information");
-const CLEANUP: Entry = entry::<CleanupArgs>(
-    "cleanup",
-    "CONTAINER",
-    "Remove what is left of a container that has ended",
-)
-.hidden();
-const MARKDOWN: Entry =
-    entry::<MarkdownHelpArgs>("__markdown-help", "", "Print the reference of all commands")
-        .hidden();
-
-/// The commands at the top, in groups; the one without a title is not shown.
-pub(crate) const GROUPS: [Group; 5] = [
-    Group {
-        title: "Containers",
-        entries: &[RUN, CREATE, START, STOP, KILL, WAIT, RM, PS, LOGS, DIFF],
-    },
-    Group {
-        title: "Images",
-        entries: &[
-            PULL, PUSH, IMAGES, SAVE, LOAD, IMPORT, TAG, UNTAG, RMI, HISTORY,
-        ],
-    },
-    Group {
-        title: "Registries",
-        entries: &[LOGIN, LOGOUT, SEARCH_TAGS],
-    },
-    Group {
-        title: "System",
-        entries: &[INSPECT, DF, WHY, INFO, VERSION],
-    },
-    Group {
-        title: "",
-        entries: &[MARKDOWN],
-    },
-];
-
-/// The same commands by what they are about.
-pub(crate) const MANAGEMENT: [Group; 4] = [
-    Group {
-        title: "container",
-        entries: &[
-            RUN,
-            CREATE,
-            START,
-            STOP,
-            KILL,
-            WAIT,
-            RM.also(&["remove"]),
-            PS.named("ls").also(&["ps", "list"]),
-            LOGS,
-            DIFF,
-            INSPECT_CONTAINER,
-            CLEANUP,
-        ],
-    },
-    Group {
-        title: "image",
-        entries: &[
-            PULL,
-            PUSH,
-            IMAGES.named("ls").also(&["list"]),
-            SAVE,
-            LOAD,
-            IMPORT,
-            TAG,
-            UNTAG,
-            HISTORY,
-            TREE,
-            RMI.named("rm").also(&["remove"]),
-            INSPECT_IMAGE,
-            BLOBS,
-            MINIMAL,
-        ],
-    },
-    Group {
-        title: "system",
-        entries: &[DF, WHY, INFO, MIGRATE],
-    },
-    Group {
-        title: "registry",
-        entries: &[SERVE],
-    },
-];
 
 impl Group {
     fn management(&'static self) -> Command {

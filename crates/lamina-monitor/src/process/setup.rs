@@ -75,17 +75,7 @@ pub(super) fn setup(
     let Told { start, pipe, .. } = told;
     let ahead = told.ahead.map_err(|error| container::failed(&error))?;
     let bundle = Dir::open(told.bundle).map_err(SetupError::from)?;
-    let documents = explain.step(
-        "read the bundle",
-        "what the container is to be: an OCI spec, its root filesystem, and what the monitor does",
-        || {
-            format!(
-                "cd {}; cat config.json rootfs.json monitor.json",
-                bundle.path().display()
-            )
-        },
-        || read_documents(&bundle),
-    )?;
+    let documents = read_documents(&bundle, explain)?;
     let state_dir = Dir::open(&documents.config.state_dir).map_err(SetupError::from)?;
     let lock = explain
         .step(
@@ -165,7 +155,17 @@ fn forget(state_dir: &Dir, former: Option<&[u8]>) {
     };
 }
 
-fn read_documents(bundle: &Dir) -> Result<Documents, SetupError> {
+fn read_documents(bundle: &Dir, explain: &mut Explainer) -> Result<Documents, SetupError> {
+    let dir = bundle.path().display();
+    explain.step(
+        "read the bundle",
+        "what the container is to be: an OCI spec, its root filesystem, and what the monitor does",
+        || format!("cd {dir}; cat config.json rootfs.json monitor.json"),
+        || parse_documents(bundle),
+    )
+}
+
+fn parse_documents(bundle: &Dir) -> Result<Documents, SetupError> {
     let config: MonitorConfig = read(bundle, MONITOR_JSON)?;
     if config.version > MonitorConfig::VERSION {
         return Err(SetupError::Version {

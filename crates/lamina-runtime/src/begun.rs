@@ -36,7 +36,7 @@ impl Begun {
     }
 
     /// Lets the program be executed as soon as all is set up: [`start`](crate::start()) is not to
-    /// be called. For a request with [`Start::Ordered`].
+    /// be called. For a request with [`crate::Start::Ordered`].
     pub fn start(&self) -> Result<(), CreateError> {
         self.order(&Order::Start)
     }

@@ -20,6 +20,10 @@ fn privileged_an_interrupted_pull_is_resumed() {
         return;
     }
     let host = Host::new();
+    // So that the file of the download can be looked at after the layer was unpacked from it.
+    let settings = host.folder().join(".config/lamina");
+    std::fs::create_dir_all(&settings).expect("a folder");
+    std::fs::write(settings.join("config.toml"), "keep-blobs = \"always\"\n").expect("a file");
     let registry = Registry::start(host.folder());
     push_noise(&host, &registry);
     let image = registry.image("noise:1");

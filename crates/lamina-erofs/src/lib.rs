@@ -1,7 +1,7 @@
 //! A pure EROFS image writer: metadata images with inline small files, and external ones in an
 //! overlay's data layer.
 //!
-//! [`Tree`] is a file system as a value; [`write`] makes an image of it, and [`Image`] looks single
+//! [`Tree`] is a file system as a value; [`write()`] makes an image of it, and [`Image`] looks single
 //! names up in one. Nothing here opens a file. The same tree gives the same bytes, whatever order it was built in.
 //!
 //! ```text

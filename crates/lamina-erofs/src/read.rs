@@ -1,6 +1,6 @@
 //! Looking single names up in an image without mounting it.
 //!
-//! Only what [`write`](crate::write) writes is understood: extended inodes in blocks of 4 KiB,
+//! Only what [`write`](crate::write()) writes is understood: extended inodes in blocks of 4 KiB,
 //! numbered from the start of the image. Everything read is bounded; an image that is damaged
 //! gives an error or a wrong answer, never a panic.
 

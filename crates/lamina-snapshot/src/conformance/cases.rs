@@ -112,6 +112,7 @@ fn implied_directories(subject: &Subject) -> Result<(), Failure> {
     let image = subject.image(&layers)?;
     let found = walk_mounted(&subject.snapshotter.view(&image)?)?;
     let mut expected = tree::merge(&layers);
+    tree::forget_what_is_not_kept(&mut expected, subject.store.root());
     // Whether an opaque mark alone hides its own directory's metadata is open; its content is not.
     let path = PathBuf::from("opaque");
     if let Some(node) = found.get(&path) {

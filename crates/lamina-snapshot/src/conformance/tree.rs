@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 use lamina_fs::Dir;
 use lamina_layer::{Kind, Meta, TarWriter, Time};
-use rustix::fs::{FileType, OFlags};
+use rustix::fs::{FileType, OFlags, XattrFlags};
+use rustix::io::Errno;
 
 use super::Failure;
 
@@ -295,6 +296,17 @@ fn xattrs(dir: &Dir, name: &Path) -> Result<Xattrs, Failure> {
     }
     found.sort();
     Ok(found)
+}
+
+/// Forgets user attributes where the filesystem of `dir` has none, as tmpfs before Linux 6.6: they
+/// are left out there, as Docker does.
+pub(super) fn forget_what_is_not_kept(tree: &mut Tree, dir: &Dir) {
+    let probe = rustix::fs::fsetxattr(dir, c"user.probe", b"", XattrFlags::empty());
+    if probe == Err(Errno::OPNOTSUPP) {
+        for node in tree.values_mut() {
+            node.xattrs.retain(|(name, _)| !name.starts_with(b"user."));
+        }
+    }
 }
 
 /// Forgets what two modes may show differently.

@@ -1,5 +1,10 @@
 //! A pull that is interrupted ends at once, and the next one goes on where it was.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "what tests write is not the store's"
+)]
+
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::ExitStatusExt as _;

@@ -18,6 +18,7 @@ pub(crate) fn run(filters: &[&str]) -> Result<()> {
     shell::cargo(&arguments)?;
     if filters.is_empty() {
         crash::run(&["--short"])?;
+        crash::run(&["--short", "--storage-mode=plain"])?;
         vm::run()?;
     }
     Ok(())

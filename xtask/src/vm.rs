@@ -15,7 +15,17 @@ use crate::{debian, shell};
 /// The script that is the guest's pid 1; it prints `vm: ok` or what failed.
 const INIT: &str = include_str!("vm/init.sh");
 /// Kernel modules the tests need, in the order they are loaded.
-const MODULES: [&str; 1] = ["kernel/fs/overlayfs/overlay.ko"];
+const MODULES: [&str; 9] = [
+    "kernel/fs/overlayfs/overlay.ko",
+    "kernel/crypto/crc32c_generic.ko",
+    "kernel/lib/libcrc32c.ko",
+    "kernel/fs/erofs/erofs.ko",
+    "kernel/drivers/block/loop.ko",
+    "kernel/lib/crc16.ko",
+    "kernel/fs/mbcache.ko",
+    "kernel/fs/jbd2/jbd2.ko",
+    "kernel/fs/ext4/ext4.ko",
+];
 /// Crates whose `privileged_` tests run in the guest.
 const SUITES: [&str; 4] = [
     "lamina-runtime",

@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use lamina_fs::{At, Dir, PathError};
+use lamina_fs::{At, Dir, Durability, PathError};
 use lamina_store::Pin;
 use lamina_types::ErrorKind;
 use rustix::fs::{Mode, OFlags};
@@ -90,6 +90,15 @@ impl Info {
             rest = &rest[written..];
         }
         Ok(file)
+    }
+
+    /// Writes the file again, durably: what it pins stays pinned at every moment.
+    pub(crate) fn rewrite(&self, dir: &Dir) -> Result<(), InfoError> {
+        let bytes = serde_json::to_vec(self).map_err(|source| InfoError::Format {
+            path: dir.path().join(FILE),
+            source,
+        })?;
+        Ok(dir.replace(FILE, &bytes, 0o600, Durability::Durable)?)
     }
 
     pub(crate) fn read(snap: &Dir, id: &str) -> Result<Self, InfoError> {

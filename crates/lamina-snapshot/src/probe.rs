@@ -14,12 +14,11 @@ mod tiny;
 use crate::detached::MountError;
 use crate::snapshots::Snapshots;
 use crate::snapshotter::{Snapshotter, StorageMode};
+use tiny::Means;
 
 const FILE: &str = "probe.json";
 const LIMIT: u64 = 64 << 10;
-const VERSION: u32 = 2;
-/// Whether mode erofs is what [`StorageMode::Auto`] means where it works.
-const AUTO_IS_EROFS: bool = false;
+const VERSION: u32 = 3;
 /// statfs(2): what a folder on an overlay says.
 const OVERLAYFS_MAGIC: u64 = 0x794c_7630;
 
@@ -86,8 +85,8 @@ pub enum ProbeError {
     /// A tiny image for the probe could not be made.
     #[error("make an image for the probe")]
     Image(#[source] lamina_erofs::WriteError),
-    /// A small overlay was mounted but does not do what it should.
-    #[error("overlayfs in the store does not work as it should: {0}")]
+    /// Something small was made or mounted but does not do what it should.
+    #[error("the filesystem of the store does not do what is needed: {0}")]
     Broken(&'static str),
 }
 
@@ -121,6 +120,31 @@ struct Cached {
     /// Why it does not work, where it does not.
     #[serde(default)]
     why_not_erofs: String,
+    /// Whether its images are mounted through loop devices.
+    #[serde(default)]
+    by_loop: bool,
+}
+
+impl Cached {
+    /// Returns what `auto` means here, and why.
+    fn automatic(&self) -> (StorageMode, String) {
+        let (mode, reason) = match (self.erofs, self.by_loop) {
+            (None, _) => {
+                let reason = format!("mode erofs does not work here: {}", self.why_not_erofs);
+                return (StorageMode::Plain, reason);
+            }
+            (Some(_), false) => (
+                StorageMode::Erofs,
+                "images are mounted from their files in the store, over data-only layers",
+            ),
+            (Some(_), true) => (
+                StorageMode::Erofs,
+                "data-only layers work in the store; its images are mounted through loop devices, \
+                 because the kernel does not mount them from files there",
+            ),
+        };
+        (mode, reason.to_owned())
+    }
 }
 
 /// Returns the snapshotter of a store. Probes once per kernel and filesystem.
@@ -128,35 +152,24 @@ struct Cached {
 /// Snapshots that were made in another mode stay in it, as long as that works here.
 pub fn open(store: &Store, mode: StorageMode) -> Result<Box<dyn Snapshotter>, ProbeError> {
     let cached = cached(store)?;
-    let erofs = cached.erofs.ok_or(cached.why_not_erofs);
-    let (mode, reason) = match (mode, &erofs) {
-        (StorageMode::Plain, _) => (StorageMode::Plain, "it was asked for".to_owned()),
-        (StorageMode::Erofs, Ok(_)) => (StorageMode::Erofs, "it was asked for".to_owned()),
-        (StorageMode::Erofs, Err(reason)) => {
+    let asked = || "it was asked for".to_owned();
+    let (mode, reason) = match (mode, cached.erofs) {
+        (StorageMode::Auto, _) => cached.automatic(),
+        (StorageMode::Plain, _) => (StorageMode::Plain, asked()),
+        (StorageMode::Erofs, Some(_)) => (StorageMode::Erofs, asked()),
+        (StorageMode::Erofs, None) => {
             return Err(ProbeError::Unusable {
                 mode: StorageMode::Erofs.name(),
-                reason: reason.clone(),
+                reason: cached.why_not_erofs,
             });
         }
-        (StorageMode::Auto, Err(reason)) => {
-            let reason = format!("mode erofs does not work here: {reason}");
-            (StorageMode::Plain, reason)
-        }
-        (StorageMode::Auto, Ok(_)) if AUTO_IS_EROFS => (
-            StorageMode::Erofs,
-            "image files and data-only layers work in the store".to_owned(),
-        ),
-        (StorageMode::Auto, Ok(_)) => (
-            StorageMode::Plain,
-            "the default; erofs works here, too (--storage-mode)".to_owned(),
-        ),
     };
     Ok(Box::new(Snapshots {
         store: store.clone(),
         mode,
         reason,
         plain: cached.plain,
-        erofs,
+        erofs: cached.erofs.ok_or(cached.why_not_erofs),
     }))
 }
 
@@ -177,15 +190,19 @@ fn cached(store: &Store) -> Result<Cached, ProbeError> {
     if i128::from(stat.f_type) == i128::from(OVERLAYFS_MAGIC) {
         return Err(ProbeError::OnOverlay(root.path().display().to_string()));
     }
-    let plain = ask(store, tiny::plain, &[true, false])?;
-    let erofs = ask(store, tiny::erofs, &[true]);
+    let (plain, _) = ask(store, tiny::plain, &[true, false])?;
+    let (erofs, why_not_erofs) = match ask(store, tiny::erofs, &[true]) {
+        Ok(found) => (Some(found), String::new()),
+        Err(error) => (None, chain(&error)),
+    };
     let cached = Cached {
         version: VERSION,
         kernel,
         filesystem,
         plain,
-        erofs: erofs.as_ref().ok().copied(),
-        why_not_erofs: erofs.err().map(|error| chain(&error)).unwrap_or_default(),
+        erofs: erofs.map(|(support, _)| support),
+        why_not_erofs,
+        by_loop: erofs.is_some_and(|(_, means)| means == Means::LoopDevice),
     };
     if let Ok(bytes) = serde_json::to_vec(&cached) {
         // Only a cache: a read-only or full filesystem does not matter here.
@@ -208,19 +225,19 @@ fn chain(error: &ProbeError) -> String {
 /// Mounts small overlays in the store, with all options first.
 fn ask(
     store: &Store,
-    try_out: fn(&Dir, Support) -> Result<(), ProbeError>,
+    try_out: fn(&Dir, Support) -> Result<Means, ProbeError>,
     metacopy: &[bool],
-) -> Result<Support, ProbeError> {
+) -> Result<(Support, Means), ProbeError> {
     let op = store.ops().begin("probe", &[])?;
     let draft = op.draft()?;
     let candidates = metacopy
         .iter()
         .flat_map(|metacopy| [(*metacopy, true), (*metacopy, false)]);
-    let mut last = Ok(Support::default());
+    let mut last = Ok((Support::default(), Means::Direct));
     for (number, (metacopy, volatile)) in candidates.enumerate() {
         let support = Support { metacopy, volatile };
         let dir = draft.dir().mkdir(number.to_string(), 0o700)?;
-        last = try_out(&dir, support).map(|()| support);
+        last = try_out(&dir, support).map(|means| (support, means));
         if last.is_ok() {
             break;
         }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use lamina_fs::At;
-use lamina_store::{Area, Pin, SnapshotId, Store};
+use lamina_store::{Area, LayerError, Pin, SnapshotId, Store};
 use lamina_types::{DiffId, Rootfs, Source};
 
 use crate::info::{Info, InfoError};
@@ -44,6 +44,23 @@ impl Snapshots {
                 erofs::lower(&self.store, diff_ids, kind)
             }
             StorageMode::Auto | StorageMode::Plain => plain::lower(&self.store, diff_ids, kind),
+        }
+    }
+
+    /// Returns what an image is in the mode of new snapshots; of an image that cannot have it, in
+    /// mode plain: a layer of an older store that was not converted has no split stream, from
+    /// which the merged image is made, but always its tree.
+    fn new_lower(
+        &self,
+        diff_ids: &[DiffId],
+        kind: ImageKind,
+    ) -> Result<(StorageMode, Lower), PrepareError> {
+        match self.lower(self.mode, diff_ids, kind) {
+            Err(PrepareError::Layer(LayerError::NoSplit(_))) => {
+                let mode = StorageMode::Plain;
+                Ok((mode, self.lower(mode, diff_ids, kind)?))
+            }
+            other => Ok((self.mode, other?)),
         }
     }
 
@@ -93,7 +110,7 @@ impl Snapshots {
             image: image.image.clone(),
             manifest: image.manifest.clone(),
         };
-        let info = Info::new(self.mode.name(), volatile, self.store.boot().as_str(), pin);
+        let mut info = Info::new(self.mode.name(), volatile, self.store.boot().as_str(), pin);
         let (dir, file) = {
             // Pinned before the layers are looked for: the collector sees the pin, or has removed
             // them before we look.
@@ -105,7 +122,11 @@ impl Snapshots {
         if !volatile {
             rustix::fs::fsync(&file).at("sync", dir.path())?;
         }
-        let lower = self.lower(self.mode, &image.diff_ids, ImageKind::Container)?;
+        let (mode, lower) = self.new_lower(&image.diff_ids, ImageKind::Container)?;
+        if mode != self.mode {
+            mode.name().clone_into(&mut info.mode);
+            info.rewrite(&dir)?;
+        }
         let upper = dir.mkdir(UPPER, 0o755)?;
         dir.mkdir(WORK, 0o700)?;
         lower.root.give_to(&upper)?;
@@ -113,7 +134,7 @@ impl Snapshots {
             dir.sync()?;
             snap.sync()?;
         }
-        self.overlay(self.mode, id, lower, volatile)
+        self.overlay(mode, id, lower, volatile)
     }
 
     /// Reads what a snapshot stands on, and the mode it was made in.
@@ -149,7 +170,7 @@ impl Snapshotter for Snapshots {
     fn ready(&self, image: &ImageLayers) -> Result<(), PrepareError> {
         // The generated top of plain trees is small; a merged image is what a pull ends with.
         if self.mode == StorageMode::Erofs {
-            self.lower(self.mode, &image.diff_ids, ImageKind::Container)?;
+            self.new_lower(&image.diff_ids, ImageKind::Container)?;
         }
         Ok(())
     }
@@ -177,14 +198,14 @@ impl Snapshotter for Snapshots {
     }
 
     fn view(&self, image: &ImageLayers) -> Result<Rootfs, PrepareError> {
-        let mut lower = self.lower(self.mode, &image.diff_ids, ImageKind::View)?;
+        let (mode, mut lower) = self.new_lower(&image.diff_ids, ImageKind::View)?;
         // An overlay without an upper wants two lowers; an image without layers is empty.
         if let ([Source::Dir(_)], None) = (lower.sources.as_slice(), &lower.data)
             && let Some(Source::Dir(only)) = lower.sources.pop()
         {
             return Ok(Rootfs::Dir(only));
         }
-        let support = self.support(self.mode)?;
+        let support = self.support(mode)?;
         let options = match lower.data {
             Some(_) => support.data_options(),
             None => support.view_options(),

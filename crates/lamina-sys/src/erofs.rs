@@ -70,6 +70,13 @@ fn is_too_long(file: &Path) -> bool {
     file.as_os_str().len() > 255
 }
 
+/// Returns whether the kernel mounts this image from its file, and needs no loop device for it.
+pub fn mounts_from_file(file: &Path) -> bool {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    rustix::fs::open(file, flags, Mode::empty())
+        .is_ok_and(|opened| mount_source(&format!("/proc/self/fd/{}", opened.as_raw_fd())).is_ok())
+}
+
 fn mount_source(source: &str) -> Result<OwnedFd, ErofsError> {
     let context = fsopen("erofs", FsOpenFlags::FSOPEN_CLOEXEC)
         .map_err(failed("open the filesystem type erofs"))?;

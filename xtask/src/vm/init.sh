@@ -44,6 +44,19 @@ check "device refused" 1 "$(lamina run --rm minimal sh -c 'mknod /tmp/mem c 1 1 
 check "device allowed" 0 "$(lamina run --rm minimal sh -c 'mknod /tmp/zero c 1 5 && head -c 4 /tmp/zero' >/dev/null 2>&1; echo $?)"
 check "capabilities" 00000000a80425fb "$(lamina run --rm minimal sh -c "grep CapBnd /proc/self/status" | tr -d '\t' | cut -d: -f2)"
 check "seccomp" 2 "$(lamina run --rm minimal sh -c "grep ^Seccomp: /proc/self/status" | tr -d '\t' | cut -d: -f2)"
+# This kernel has EROFS and loop devices, and no data-only layers: the probe has to find that out.
+check "storage mode" plain "$(lamina info --format '{{.StorageMode}}')"
+check "storage reason" yes "$(lamina info --format '{{.StorageReason}}' | grep -q 'mode erofs does not work here: .*\(attribute\|data-only\)' && echo yes)"
+check "storage mode erofs refused" 125 "$(lamina --storage-mode erofs run --rm minimal true >/dev/null 2>&1; echo $?)"
+check "probe leaves no loop device" 0 "$(cat /sys/block/loop*/loop/backing_file 2>/dev/null | wc -l)"
+echo "vm: storage: $(lamina info --format '{{.StorageReason}}')"
+# On a tmpfs of this kernel there are no attributes of users, on ext4 there are.
+truncate -s 200M /tmp/disk && mke2fs -q -F /tmp/disk && mkdir -p /tmp/ext && mount -t ext4 -o loop /tmp/disk /tmp/ext
+check "storage mode on ext4" plain "$(lamina --root /tmp/ext/store info --format '{{.StorageMode}}')"
+check "storage reason on ext4" yes "$(lamina --root /tmp/ext/store info --format '{{.StorageReason}}' | grep -q 'data-only' && echo yes)"
+echo "vm: storage on ext4: $(lamina --root /tmp/ext/store info --format '{{.StorageReason}}')"
+check "run on ext4" ok "$(lamina --root /tmp/ext/store run --rm minimal echo ok)"
+umount /tmp/ext; rm /tmp/disk
 check "no cgroup left" "" "$(find /sys/fs/cgroup/lamina -mindepth 1 -type d 2>/dev/null)"
 check "no mount left" 0 "$(grep -c ' /run/lamina' /proc/self/mountinfo)"
 

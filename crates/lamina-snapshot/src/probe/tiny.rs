@@ -6,13 +6,22 @@ use std::os::fd::OwnedFd;
 use lamina_erofs::{Metadata, Node, Tree};
 use lamina_fs::{At, Dir, Durability, PathError};
 use lamina_types::{Rootfs, Source};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, XattrFlags};
 
 use super::{ProbeError, Support};
 use crate::detached::mount_detached;
 
+/// How the read-only part was mounted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Means {
+    /// From where it is.
+    Direct,
+    /// Through a loop device.
+    LoopDevice,
+}
+
 /// Mounts two layers and an upper, reads through and writes.
-pub(super) fn plain(dir: &Dir, support: Support) -> Result<(), ProbeError> {
+pub(super) fn plain(dir: &Dir, support: Support) -> Result<Means, ProbeError> {
     let file = |name: &str, inner: &str| -> Result<Dir, PathError> {
         let dir = dir.mkdir(name, 0o755)?;
         dir.create_exclusive(inner, inner.as_bytes(), 0o644, Durability::Volatile)?;
@@ -20,13 +29,14 @@ pub(super) fn plain(dir: &Dir, support: Support) -> Result<(), ProbeError> {
     };
     let (below, above) = (file("below", "b")?, file("above", "a")?);
     let lowers = [&above, &below].map(|dir| Source::Dir(dir.path().to_path_buf()));
-    works(dir, support, lowers.to_vec(), None)
+    works(dir, support, lowers.to_vec(), None)?;
+    Ok(Means::Direct)
 }
 
 /// Mounts an image over a data-only layer and an upper, reads through and writes.
-pub(super) fn erofs(dir: &Dir, support: Support) -> Result<(), ProbeError> {
+pub(super) fn erofs(dir: &Dir, support: Support) -> Result<Means, ProbeError> {
     let data = dir.mkdir("data", 0o755)?;
-    data.create_exclusive("object", b"b", 0o400, Durability::Volatile)?;
+    object(&data)?;
     let mut tree = Tree::new(Metadata {
         mode: 0o755,
         ..Metadata::default()
@@ -50,8 +60,25 @@ pub(super) fn erofs(dir: &Dir, support: Support) -> Result<(), ProbeError> {
     lamina_erofs::write(&tree, [0; 16], &mut bytes).map_err(ProbeError::Image)?;
     image.write_all(&bytes).at("write", &path)?;
     dir.publish(&image, "image")?;
+    let means = match lamina_sys::erofs::mounts_from_file(&path) {
+        true => Means::Direct,
+        false => Means::LoopDevice,
+    };
     let source = Source::Erofs { file: path };
-    works(dir, support, vec![source], Some(&data))
+    works(dir, support, vec![source], Some(&data))?;
+    Ok(means)
+}
+
+/// Makes what the pool is made of: a file without a name that gets an attribute and then its name.
+fn object(data: &Dir) -> Result<(), ProbeError> {
+    let mut object = data.unnamed_file(0o400)?;
+    object.write_all(b"b").at("write", data.path())?;
+    let flags = XattrFlags::empty();
+    // A tmpfs takes no attributes of users before Linux 6.6.
+    if rustix::fs::fsetxattr(&object, "user.lamina.probe", b"1", flags).is_err() {
+        return Err(ProbeError::Broken("a file takes no user attribute"));
+    }
+    Ok(data.publish(&object, "object")?)
 }
 
 /// Mounts and tries what containers do: `a` and `b` are read, `b` is written.

@@ -198,3 +198,32 @@ fn privileged_contents_of_a_converted_layer_are_not_collected() -> Outcome {
     assert_eq!(erofs.get(&id)?, rootfs);
     Ok(())
 }
+
+#[test]
+fn privileged_a_layer_of_an_older_store_is_used_as_a_tree() -> Outcome {
+    let dir = tempfile::tempdir()?;
+    let store = Store::open(dir.path())?;
+    let (plain, erofs) = both!(&store);
+    let mut image = ImageLayers::default();
+    for (name, ingest) in [
+        ("old", ingest as fn(&Store, &[u8]) -> _),
+        ("new", ingest_pooled),
+    ] {
+        let mut tar = TarWriter::new(Vec::new());
+        tar.file_bytes(name, &Meta::default(), &[b'x'; 5000])?;
+        image.diff_ids.push(ingest(&store, &tar.finish()?)?);
+    }
+    let layer = dir.path().join("layers").join(image.diff_ids[0].0.hex());
+    for file in ["split.zst", "idx"] {
+        std::fs::remove_file(layer.join(file))?;
+    }
+    erofs.ready(&image)?;
+    let (one, two) = ("one".parse()?, "two".parse()?);
+    let rootfs = erofs.prepare(&one, &image, &PrepareOptions::default())?;
+    assert_eq!(erofs.get(&one)?, rootfs);
+    compare_mounted(
+        &rootfs,
+        &plain.prepare(&two, &image, &PrepareOptions::default())?,
+    )?;
+    compare_mounted(&plain.view(&image)?, &erofs.view(&image)?)
+}

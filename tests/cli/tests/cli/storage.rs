@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use lamina_testkit::Host;
+use lamina_testkit::{Host, Outcome};
 
 const EROFS: &str = "--storage-mode=erofs";
 const PLAIN: &str = "--storage-mode=plain";
@@ -102,5 +102,47 @@ fn privileged_an_image_that_came_in_mode_erofs_is_unpacked_for_mode_plain() {
         kept.map(words).collect()
     };
     assert_eq!(lines(&run(PLAIN)), lines(&erofs));
+    host.sweep();
+}
+
+#[test]
+fn privileged_a_store_whose_files_are_not_mounted_directly_gets_loop_devices() {
+    let host = Host::new();
+    if !has_erofs(&host) {
+        return;
+    }
+    // In a mount namespace of its own: whatever happens, the tmpfs goes with it.
+    let script = r#"
+        set -e
+        store=$PWD/tmpfs; mkdir "$store"; mount -t tmpfs tmpfs "$store"
+        export LAMINA_ROOT=$store/root
+        # By device and inode: another mount namespace may know the file by another path.
+        held() { losetup -j "$(echo "$store"/root/images/*.erofs)" | wc -l; }
+        lamina info --format '{{.StorageMode}}: {{.StorageReason}}'
+        lamina run --rm minimal sh -c 'echo me >> /etc/passwd; tail -n 1 /etc/passwd'
+        lamina run -d --name web minimal sleep 100 > web
+        lamina inspect --format '{{.GraphDriver.Data.LowerDir}}' web
+        echo "held: $(held)"
+        kill -9 $(grep -ho '"monitor_pid":[0-9]*' "$LAMINA_ROOT"/containers/*/state.json | cut -d: -f2) \
+            $(lamina inspect --format '{{.State.Pid}}' web)
+        for n in $(seq 600); do test "$(held)" = 0 && break; sleep 0.1; done
+        echo "held: $(held)"
+        lamina rm -f web
+    "#;
+    let mut command = std::process::Command::new("unshare");
+    host.environment(&mut command);
+    command
+        .args(["--mount", "--propagation", "private", "sh", "-c", script])
+        .current_dir(host.folder());
+    let outcome = Outcome::of(&mut command);
+    let lines: Vec<&str> = outcome.stdout.lines().collect();
+    let [mode, ran, lower, running, killed, removed] = lines[..] else {
+        panic!("{outcome:?}");
+    };
+    assert!(mode.starts_with("erofs: "), "{mode}");
+    assert!(mode.contains("loop devices"), "{mode}");
+    assert_eq!(ran, "me");
+    assert!(lower.ends_with(".erofs"), "{lower}");
+    assert_eq!((running, killed, removed), ("held: 1", "held: 0", "web"));
     host.sweep();
 }

@@ -9,7 +9,7 @@ use lamina_fs::{Dir, PathError};
 use lamina_image::{HostPaths, KeepBlobs};
 use lamina_monitor::LogConfig;
 use lamina_snapshot::{Snapshotter, StorageMode};
-use lamina_store::Store;
+use lamina_store::{Removal, Store, Window};
 use lamina_types::{ContainerId, ErrorKind, Rootfs, instance_suffix};
 
 use crate::cgroups::Hierarchies;
@@ -32,6 +32,8 @@ pub struct EngineConfig {
     pub host: HostPaths,
     /// What becomes of the output of containers.
     pub log: LogConfig,
+    /// How long what is removed can be brought back.
+    pub window: Window,
 }
 
 /// Makes the client of registries; only called when one has to be asked.
@@ -100,6 +102,15 @@ impl Engine {
     /// Returns the store.
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// Begins the removals of one command, which can be undone for as long as the configuration
+    /// says, or not where `now` is asked for.
+    pub fn removal(&self, now: bool) -> Removal {
+        match now {
+            true => Removal::at_once(&self.store),
+            false => Removal::new(&self.store, &self.config.window),
+        }
     }
 
     /// Returns what puts root filesystems together, found out at the first use.

@@ -21,6 +21,8 @@ use crate::{At, Dir, PathError};
 /// rank, or of the same rank with a greater name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Rank {
+    /// What has been removed and can be brought back: undoing, and ending its time.
+    Removed,
     /// One container.
     Container,
     /// One blob being fetched.

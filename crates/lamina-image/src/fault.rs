@@ -2,7 +2,9 @@
 
 use lamina_fs::PathError;
 use lamina_snapshot::PrepareError;
-use lamina_store::{BlobError, CollectError, LayerError, OpError, PinError, PoolError, RefError};
+use lamina_store::{
+    BlobError, CollectError, LayerError, OpError, PinError, PoolError, RefError, RemovalError,
+};
 use lamina_types::ErrorKind;
 
 /// The store could not do what was asked of it.
@@ -32,6 +34,9 @@ pub enum StoreFault {
     /// What containers hold.
     #[error(transparent)]
     Pins(#[from] PinError),
+    /// Removing names.
+    #[error(transparent)]
+    Removal(#[from] RemovalError),
     /// Freeing what nobody uses.
     #[error(transparent)]
     Collect(#[from] CollectError),
@@ -49,6 +54,7 @@ impl StoreFault {
             Self::Name(error) => error.kind(),
             Self::Prepare(error) => error.kind(),
             Self::Pins(error) => error.kind(),
+            Self::Removal(error) => error.kind(),
             Self::Collect(error) => error.kind(),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use lamina_store::{CollectOptions, Ref};
+use lamina_store::{Ref, Removal};
 use lamina_types::{ErrorKind, ImageId, Reference};
 
 use crate::fault::StoreFault;
@@ -78,14 +78,28 @@ impl RemoveError {
 }
 
 impl Images<'_> {
+    /// Removes as [`Images::remove_into`], at once: what nobody uses any more is freed before this
+    /// returns.
+    pub fn remove(
+        &self,
+        text: &str,
+        force: bool,
+        used_by: &dyn Fn(&ImageId) -> Vec<UsedBy>,
+    ) -> Result<Vec<Removed>, RemoveError> {
+        let mut removal = Removal::at_once(self.store);
+        let removed = self.remove_into(&mut removal, text, force, used_by)?;
+        removal.finish().map_err(StoreFault::from)?;
+        Ok(removed)
+    }
+
     /// Removes a name or, by an id, an image with its one name; with `force` with all its names.
     ///
     /// `used_by` tells which containers stand on an image. An image that a container uses keeps
     /// its last name without `force`; with it, the name goes and the layers stay as long as the
-    /// container does. By its id, an image of a running container is never removed. What nobody
-    /// uses any more is freed before this returns.
-    pub fn remove(
+    /// container does. By its id, an image of a running container is never removed.
+    pub fn remove_into(
         &self,
+        removal: &mut Removal,
         text: &str,
         force: bool,
         used_by: &dyn Fn(&ImageId) -> Vec<UsedBy>,
@@ -117,29 +131,15 @@ impl Images<'_> {
                 });
             }
         }
-        self.remove_names(going, last.then_some(id))
-    }
-
-    /// Removes names; `last` is the image if these are all it has.
-    fn remove_names(
-        &self,
-        going: Vec<Ref>,
-        last: Option<ImageId>,
-    ) -> Result<Vec<Removed>, RemoveError> {
-        let mut removed = Vec::new();
-        for entry in going {
-            if self
-                .store
-                .refs()
-                .remove(&entry.name)
-                .map_err(StoreFault::from)?
-            {
-                removed.push(Removed::Untagged(entry.name));
-            }
+        let names = removal.refs(&going, None).map_err(StoreFault::from)?;
+        if names.is_empty() {
+            // Somebody else was first.
+            let text = text.chars().take(160).collect();
+            return Err(FindError::NotFound(text).into());
         }
-        if let Some(id) = last {
-            let options = CollectOptions::default();
-            self.store.collect(&options).map_err(StoreFault::from)?;
+        let whole = last && names.len() == going.len();
+        let mut removed: Vec<Removed> = names.into_iter().map(Removed::Untagged).collect();
+        if whole {
             removed.push(Removed::Deleted(id));
         }
         Ok(removed)

@@ -1,6 +1,6 @@
 //! `untag`: names away from an image, which stays.
 
-use lamina_store::{Line, Ref};
+use lamina_store::{Line, Ref, Removal};
 use lamina_types::{ErrorKind, Reference};
 
 use crate::fault::StoreFault;
@@ -45,6 +45,19 @@ impl Images<'_> {
     /// Nothing is taken away unless every name is the image's. Killed half-way, the image has some
     /// of its names.
     pub fn untag(&self, text: &str, names: &[Reference]) -> Result<Vec<Reference>, UntagError> {
+        let mut removal = Removal::at_once(self.store);
+        let gone = self.untag_into(&mut removal, text, names)?;
+        removal.finish().map_err(StoreFault::from)?;
+        Ok(gone)
+    }
+
+    /// The same as a part of a command's removals, which may be undone.
+    pub fn untag_into(
+        &self,
+        removal: &mut Removal,
+        text: &str,
+        names: &[Reference],
+    ) -> Result<Vec<Reference>, UntagError> {
         let op = self.store.ops().begin("untag", &[]);
         let op = op.map_err(StoreFault::from)?;
         let entry = self.entry(text)?;
@@ -67,29 +80,24 @@ impl Images<'_> {
         if !names.is_empty() {
             own.retain(|other| names.contains(&other.name));
         }
-        if before > 0 && own.len() == before {
-            self.keep_nameless(&entry)?;
-        }
-        for other in &own {
-            let removed = self.store.refs().remove(&other.name);
-            removed.map_err(StoreFault::from)?;
-        }
+        // An image that is losing its last name takes its place among those without one.
+        let nameless = (before > 0 && own.len() == before).then(|| without_name(&entry));
+        let gone = removal.refs(&own, nameless.as_ref());
+        let gone = gone.map_err(StoreFault::from)?;
         op.finish().map_err(StoreFault::from)?;
-        Ok(own.into_iter().map(|other| other.name).collect())
+        Ok(gone)
     }
+}
 
-    /// Gives an image that is losing its last name the place of those without one.
-    fn keep_nameless(&self, entry: &Ref) -> Result<(), StoreFault> {
-        let name = Self::nameless(&Stored {
-            id: entry.image.clone(),
-            target: entry.target.clone(),
-            manifest: entry.manifest.clone(),
-        });
-        self.store.refs().set(&Ref {
-            name,
-            updated: now(),
-            ..entry.clone()
-        })?;
-        Ok(())
+fn without_name(entry: &Ref) -> Ref {
+    let name = Images::nameless(&Stored {
+        id: entry.image.clone(),
+        target: entry.target.clone(),
+        manifest: entry.manifest.clone(),
+    });
+    Ref {
+        name,
+        updated: now(),
+        ..entry.clone()
     }
 }

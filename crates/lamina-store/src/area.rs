@@ -31,6 +31,8 @@ pub enum Area {
     Ops,
     /// Layers that are published but not yet known to be on the disk.
     Unsynced,
+    /// What has been removed and can be brought back.
+    Removed,
     /// What has been removed and waits to be unlinked.
     Trash,
     /// Lock files.
@@ -39,7 +41,7 @@ pub enum Area {
 
 impl Area {
     /// Every area, parents before children.
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::Oci,
         Self::BlobsSha256,
         Self::BlobsSha512,
@@ -54,6 +56,7 @@ impl Area {
         Self::Volumes,
         Self::Ops,
         Self::Unsynced,
+        Self::Removed,
         Self::Trash,
         Self::Locks,
     ];
@@ -75,6 +78,7 @@ impl Area {
             Self::Volumes => "volumes",
             Self::Ops => "ops",
             Self::Unsynced => "unsynced",
+            Self::Removed => "removed",
             Self::Trash => "trash",
             Self::Locks => "locks",
         }

@@ -1,9 +1,9 @@
 //! Garbage collection: what no live operation, writable layer or name leads to goes to the trash.
 //!
 //! ```text
-//! 1  without a lock   mark from ops, snap, refs; whatever is not marked is a candidate
+//! 1  without a lock   mark from ops, snap, refs, removed; whatever is not marked is a candidate
 //! 2  per 256 candidates, under the exclusive store lock
-//!                     list ops, then snap, then refs, in full, and mark again (documents are
+//!                     list ops, snap, refs, removed, in full, and mark again (documents are
 //!                     immutable and read once); rename what is still not marked to the trash
 //! 3  later            Store::empty_trash unlinks
 //! ```

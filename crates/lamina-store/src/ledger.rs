@@ -11,7 +11,7 @@
 //!
 //! Everything is read without locks: what comes or goes meanwhile is in or out.
 
-mod disk;
+pub(crate) mod disk;
 mod shares;
 mod space;
 mod subject;

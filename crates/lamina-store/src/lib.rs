@@ -19,21 +19,23 @@
 //!   ops/<pid>.<random>         an operation in flight: flock held by its owner, typed lines
 //!   ops/<pid>.<random>.d/      that operation's drafts
 //!   unsynced/<boot>.<hex>      a layer that is published but perhaps not on the disk yet
+//!   removed/<id>/              what one command removed and can be brought back; see `removed.rs`
 //!   trash/                     renamed away, unlinked later
 //!   locks/                     flock files
 //! ```
 //!
 //! # Roots of garbage collection
 //!
-//! Live operations (`ops/`), writable layers (`snap/`), names (`refs/`), **read in that order, in
-//! full, under the exclusive store lock** by [`Store::collect`]. An operation leases an object
+//! Live operations (`ops/`), writable layers (`snap/`), names (`refs/`), what can be brought back
+//! (`removed/`), **read in that order, in full, under the exclusive store lock** by
+//! [`Store::collect`]. An operation leases an object
 //! under the shared store lock before it looks whether the object is there, and publishes what
-//! holds it (a ref, a snapshot) before it drops the lease: so an object is always seen by one of
-//! the three lists. `collect/model.rs` explores every interleaving of that protocol.
+//! holds it (a ref, a snapshot) before it drops the lease, and a removal writes down what it removes
+//! before it does: so an object is always seen by one of the four lists. `collect/model.rs` explores every interleaving of that protocol.
 //!
 //! # Locks
 //!
-//! In this order: container < blob < layer < store < ref-index < volume < network. Nobody holds a
+//! In this order: removed < container < blob < layer < store < ref-index < volume < network. Nobody holds a
 //! store-wide lock while downloading, unpacking or unlinking.
 //!
 //! # What survives
@@ -59,6 +61,7 @@ mod ops;
 mod pins;
 mod pool;
 mod refs;
+mod removed;
 mod store;
 mod sync;
 mod trash;
@@ -78,6 +81,10 @@ pub use ops::{
 pub use pins::{Pin, PinError, Pins};
 pub use pool::{ObjectKey, Pool, PoolError, PoolWriter};
 pub use refs::{Ref, RefError, Refs};
+pub use removed::{
+    ExpireError, Expired, Finished, Removal, RemovalError, Removed, RemovedContainer, RemovedId,
+    Restored, Transaction, UndoRemovalError, Window,
+};
 pub use store::{OpenError, Store};
 pub use sync::SyncError;
 pub use trash::{Emptied, TrashError};

@@ -6,11 +6,15 @@ use serde::{Deserialize, Serialize};
 pub(crate) const VERSION: u32 = 1;
 
 /// Features that this build understands and that a build without them must not touch.
-const INCOMPAT: [&str; 1] = [POOL];
+const INCOMPAT: [&str; 2] = [POOL, REMOVED];
 
 /// Layers whose contents are in the pool: a build that does not know them finds no tree, and would
 /// keep what it cannot read. A store has the feature from its first such layer on.
 pub(crate) const POOL: &str = "pool";
+
+/// What was removed holds what it needs to be brought back: the collector of a build that does not
+/// know of it would take that. A store has the feature from its first such removal on.
+pub(crate) const REMOVED: &str = "removed";
 
 /// The contents of `meta.json`.
 ///

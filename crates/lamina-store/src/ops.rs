@@ -30,6 +30,7 @@ use serde::{Deserialize, Serialize};
 pub use draft::Draft;
 pub use line::{Line, SnapshotId, SnapshotIdError};
 pub use undo::UndoError;
+pub(crate) use undo::remove_name;
 
 use crate::area::Area;
 use crate::store::Store;

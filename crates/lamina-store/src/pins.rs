@@ -3,9 +3,10 @@
 //! The file is written by `lamina-snapshot`; its `pin` member is read here, for the collector and
 //! for whoever removes an image.
 
+use std::ffi::OsStr;
 use std::path::Path;
 
-use lamina_fs::PathError;
+use lamina_fs::{Dir, PathError};
 use lamina_types::{DiffId, Digest, ErrorKind, ImageId};
 use serde::{Deserialize, Serialize};
 
@@ -70,23 +71,29 @@ impl Pins<'_> {
     }
 
     pub(crate) fn snapshots(&self) -> Result<Vec<Snapshot>, PathError> {
-        #[derive(Deserialize)]
-        struct Info {
-            pin: Pin,
-        }
         let dir = self.0.dir(Area::Snap)?;
         let mut snapshots = Vec::new();
         for entry in dir.entries()? {
-            let pin = match dir.read(Path::new(&entry.name).join(INFO), INFO_LIMIT) {
-                Ok(bytes) => serde_json::from_slice::<Info>(&bytes).ok(),
-                Err(error) if error.is_not_found() => None,
-                Err(error) => return Err(error),
-            };
             snapshots.push(Snapshot {
+                pin: read(dir, &entry.name)?,
                 name: entry.name.to_string_lossy().into_owned(),
-                pin: pin.map(|info| info.pin),
             });
         }
         Ok(snapshots)
+    }
+}
+
+/// Returns what the writable layer `name` in `dir` holds; `None` where its file is missing or torn.
+pub(crate) fn read(dir: &Dir, name: &OsStr) -> Result<Option<Pin>, PathError> {
+    #[derive(Deserialize)]
+    struct Info {
+        pin: Pin,
+    }
+    match dir.read(Path::new(name).join(INFO), INFO_LIMIT) {
+        Ok(bytes) => Ok(serde_json::from_slice::<Info>(&bytes)
+            .ok()
+            .map(|info| info.pin)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
     }
 }

@@ -136,6 +136,72 @@ impl Refs<'_> {
         Ok(true)
     }
 
+    /// Returns a name's file: what it is called, and its exact content.
+    pub(crate) fn document(&self, name: &Reference) -> Result<Option<(String, Vec<u8>)>, RefError> {
+        let file = file_name(name);
+        match self.0.dir(Area::Refs)?.read(&file, LIMIT) {
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error.into()),
+            Ok(bytes) => Ok(Some((file, bytes))),
+        }
+    }
+
+    /// Removes those of the files that still have this content; says of each whether it went.
+    /// Durable on return.
+    pub(crate) fn remove_documents(&self, files: &[(&str, &[u8])]) -> Result<Vec<bool>, RefError> {
+        let dir = self.0.dir(Area::Refs)?;
+        let _lock = self.lock()?;
+        let mut gone = Vec::new();
+        for (file, document) in files {
+            let same = match dir.read(file, LIMIT) {
+                Err(error) if error.is_not_found() => false,
+                other => other? == *document,
+            };
+            if same {
+                dir.unlink(file)?;
+            }
+            gone.push(same);
+        }
+        if gone.contains(&true) {
+            dir.sync()?;
+            index::regenerate(self.0)?;
+        }
+        Ok(gone)
+    }
+
+    /// Puts files back that [`Refs::document`] returned; one that is there with the same content
+    /// is left. Returns the first that is there with another, and then puts none. Durable on
+    /// return.
+    pub(crate) fn restore_documents(
+        &self,
+        files: &[(&str, &[u8])],
+    ) -> Result<Option<String>, RefError> {
+        let dir = self.0.dir(Area::Refs)?;
+        let _lock = self.lock()?;
+        let mut missing = Vec::new();
+        for (file, document) in files {
+            match dir.read(file, LIMIT) {
+                Err(error) if error.is_not_found() => missing.push((file, document)),
+                Err(error) => return Err(error.into()),
+                Ok(bytes) if bytes == *document => {}
+                Ok(_) => return Ok(Some((*file).to_owned())),
+            }
+        }
+        for (file, document) in &missing {
+            dir.create_exclusive(file, document, 0o600, Durability::Durable)?;
+        }
+        if !missing.is_empty() {
+            index::regenerate(self.0)?;
+        }
+        Ok(None)
+    }
+
+    /// Reads a name's document.
+    pub(crate) fn parse(document: &[u8]) -> Option<Ref> {
+        let stored = serde_json::from_slice::<Stored>(document).ok()?;
+        (stored.version == VERSION).then_some(stored.entry)
+    }
+
     /// Writes the index of the OCI layout anew: blobs have come or gone without a name changing.
     pub fn refresh_index(&self) -> Result<(), RefError> {
         let _lock = self.lock()?;

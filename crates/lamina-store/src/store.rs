@@ -15,6 +15,7 @@ use crate::ops::{Ops, Recovery};
 use crate::pins::Pins;
 use crate::pool::Pool;
 use crate::refs::{self, Refs};
+use crate::removed::Removed;
 use crate::sync::{self, SyncError};
 
 const META: &str = "meta.json";
@@ -194,8 +195,8 @@ impl Store {
             return Ok(dir);
         }
         let dir = match self.0.root.open_at(area.path()) {
-            // A store of a build that had no pool.
-            Err(error) if error.is_not_found() && area == Area::Pool => {
+            // A store of a build that had no such folder.
+            Err(error) if error.is_not_found() && matches!(area, Area::Pool | Area::Removed) => {
                 self.0.root.ensure_dir(area.path(), 0o700)?
             }
             other => other?,
@@ -238,6 +239,11 @@ impl Store {
     /// Returns the names of images.
     pub fn refs(&self) -> Refs<'_> {
         Refs(self)
+    }
+
+    /// Returns what was removed and can be brought back.
+    pub fn removed(&self) -> Removed<'_> {
+        Removed(self)
     }
 
     /// Returns the operations in flight.

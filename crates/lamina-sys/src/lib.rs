@@ -25,6 +25,7 @@ pub mod loop_device;
 pub mod mount;
 pub mod namespace;
 pub mod pidfd;
+pub mod priority;
 pub mod process;
 pub mod seccomp;
 pub mod signals;

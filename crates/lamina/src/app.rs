@@ -18,7 +18,6 @@ use crate::config::Config;
 use crate::environment::Environment;
 use crate::failure::{Failure, Outcome};
 use crate::hints::{About, with_hints};
-use crate::ui;
 
 /// The options before the command's name, and the environment.
 #[derive(Debug)]
@@ -85,23 +84,13 @@ impl App {
         })
     }
 
-    /// Frees what was removed, by this command or by one that was killed: the last thing a command
-    /// that takes or gives back space does, its result being shown. The names are gone already, so
-    /// a failure is only told.
-    pub(crate) fn tidy(engine: &Engine) {
-        if let Err(error) = engine.store().empty_trash() {
-            let kind = error.kind();
-            ui::err(&Failure::new(error, kind).render());
-        }
-    }
-
     /// Opens the engine for a command that neither pulls nor starts anything.
     pub(crate) fn engine(&self) -> Outcome<Engine> {
         self.engine_with(&Config::default(), Pulling::default())
     }
 
-    /// Opens the engine for a command that brings images.
-    pub(crate) fn engine_to_fill(&self) -> Outcome<Engine> {
+    /// Opens the engine with the configuration, for a command that brings or removes things.
+    pub(crate) fn engine_configured(&self) -> Outcome<Engine> {
         self.engine_with(&self.config()?, Pulling::default())
     }
 
@@ -156,6 +145,7 @@ impl App {
             keep_blobs: config.keep_blobs()?,
             host: HostPaths::default(),
             log,
+            window: config.window(self.environment.words())?,
         })
     }
 

@@ -4,6 +4,8 @@
 //! hardened = false                        # --hardened for every container
 //! storage-mode = "auto"                   # auto, erofs or plain
 //! keep-blobs = "auto"                     # auto, always or never: packed layers beside the unpacked
+//! trash-window = "1h"                     # how long what is removed can be brought back; "0": not
+//! trash-limit = "10g"                     # and how much of it at most
 //! [log]
 //! max-size = "10m"                        # at this size a container's log begins a new file
 //! max-files = 3
@@ -21,14 +23,19 @@ use std::path::{Path, PathBuf};
 
 use lamina_distribution::RegistryConfig;
 use lamina_image::{KeepBlobs, KeepBlobsError};
+use lamina_store::Window;
 use lamina_types::ErrorKind;
-use lamina_types::quantity::{QuantityError, parse_bytes};
+use lamina_types::quantity::{QuantityError, parse_bytes, parse_duration};
 use serde::Deserialize;
 
 use crate::environment::Environment;
 
 /// The machine's configuration.
 const SYSTEM_FILE: &str = "/etc/lamina/config.toml";
+/// How long what is removed can be brought back.
+const TRASH_WINDOW: &str = "1h";
+/// How much of it is kept at most.
+const TRASH_LIMIT: &str = "10g";
 /// A longer file is no configuration.
 const FILE_MAX: u64 = 1 << 20;
 
@@ -42,6 +49,10 @@ pub(crate) struct Config {
     pub(crate) storage_mode: Option<String>,
     /// Which blobs of layers are kept.
     pub(crate) keep_blobs: Option<String>,
+    /// How long what is removed can be brought back.
+    pub(crate) trash_window: Option<String>,
+    /// How much of it is kept at most.
+    pub(crate) trash_limit: Option<String>,
     /// Logs of containers.
     pub(crate) log: LogSection,
     /// Registries, by the domain that references have.
@@ -83,6 +94,14 @@ pub(crate) enum ConfigError {
     /// A size is none.
     #[error("configuration key log.max-size")]
     Size(#[from] QuantityError),
+    /// A size or duration is none.
+    #[error("configuration key {key}")]
+    Quantity {
+        /// The key.
+        key: &'static str,
+        /// What is wrong with it.
+        source: QuantityError,
+    },
     /// A policy is none.
     #[error("configuration key keep-blobs")]
     KeepBlobs(#[from] KeepBlobsError),
@@ -138,10 +157,24 @@ impl Config {
         }
     }
 
+    /// Returns how long, and how much, what is removed can be brought back.
+    pub(crate) fn window(&self, command: Vec<String>) -> Result<Window, ConfigError> {
+        let fail = |key| move |source| ConfigError::Quantity { key, source };
+        let keep = self.trash_window.as_deref().unwrap_or(TRASH_WINDOW);
+        let limit = self.trash_limit.as_deref().unwrap_or(TRASH_LIMIT);
+        Ok(Window {
+            keep: parse_duration(keep).map_err(fail("trash-window"))?,
+            limit: Some(parse_bytes(limit).map_err(fail("trash-limit"))?),
+            command,
+        })
+    }
+
     fn overlay(&mut self, over: Self) {
         self.hardened = over.hardened.or(self.hardened);
         self.storage_mode = over.storage_mode.or(self.storage_mode.take());
         self.keep_blobs = over.keep_blobs.or(self.keep_blobs.take());
+        self.trash_window = over.trash_window.or(self.trash_window.take());
+        self.trash_limit = over.trash_limit.or(self.trash_limit.take());
         self.log.max_size = over.log.max_size.or(self.log.max_size.take());
         self.log.max_files = over.log.max_files.or(self.log.max_files);
         self.registries.extend(over.registries);
@@ -190,6 +223,14 @@ mod tests {
         assert_eq!(config.log_max_size().unwrap(), Some(1 << 20));
         assert_eq!(config.log_max_files().unwrap(), Some(5));
         assert_eq!(config.keep_blobs().unwrap(), KeepBlobs::Auto);
+        let window = config.window(Vec::new()).unwrap();
+        assert_eq!(
+            (window.keep.as_secs(), window.limit),
+            (3600, Some(10 << 30))
+        );
+        config.overlay(parse("trash-window = \"0\"\ntrash-limit = \"1k\"").unwrap());
+        let window = config.window(Vec::new()).unwrap();
+        assert_eq!((window.keep.as_secs(), window.limit), (0, Some(1 << 10)));
         config.overlay(parse("keep-blobs = \"never\"").unwrap());
         assert_eq!(config.keep_blobs().unwrap(), KeepBlobs::Never);
         let bad = parse("keep-blobs = \"some\"").unwrap().keep_blobs();

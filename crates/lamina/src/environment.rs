@@ -108,6 +108,12 @@ impl Environment {
         std::env::current_dir()
     }
 
+    /// Returns what was typed after the program's name.
+    pub(crate) fn words(&self) -> Vec<String> {
+        let words = std::env::args_os().skip(1);
+        words.map(|w| w.to_string_lossy().into_owned()).collect()
+    }
+
     /// Returns the path of this binary.
     pub(crate) fn binary(&self) -> io::Result<PathBuf> {
         std::env::current_exe()

@@ -152,7 +152,10 @@ from_errors!(
     lamina_registry::ServeError,
     lamina_fs::PathError,
     lamina_store::CollectError,
+    lamina_store::ExpireError,
+    lamina_store::RemovalError,
     lamina_store::SubjectError,
+    lamina_store::UndoRemovalError,
 );
 
 /// Adds a line; names from images and registries cannot reach the terminal unescaped.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use lamina_fs::{Lock, LockError, PathError, Rank, RemoveError};
 use lamina_monitor::{Liveness, LivenessError, liveness};
-use lamina_store::{Area, Line, OpError, UndoError};
+use lamina_store::{Area, Line, OpError, RemovalError, UndoError};
 use lamina_types::{ContainerId, ErrorKind};
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
@@ -55,6 +55,9 @@ pub enum CleanupFailure {
     /// A control group, or what is in it.
     #[error("remove the control group")]
     Cgroup(#[from] UndoError),
+    /// What can be brought back could not be moved.
+    #[error("move the container away")]
+    Removal(#[from] RemovalError),
     /// The operation could not be noted.
     #[error("note the operation")]
     Op(#[from] OpError),

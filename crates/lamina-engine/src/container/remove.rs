@@ -2,11 +2,12 @@
 
 use lamina_fs::LockError;
 use lamina_monitor::LivenessError;
+use lamina_store::{Removal, RemovedContainer};
 use lamina_types::{ContainerId, ErrorKind};
 
 use crate::Engine;
-use crate::container::cleanup::{self, CleanupError, Word};
-use crate::container::find::FindError;
+use crate::container::cleanup::{self, CleanupError, CleanupFailure, Word};
+use crate::container::find::{Container, FindError};
 use crate::container::stop::{self, StopError};
 
 /// How a container is removed.
@@ -59,8 +60,19 @@ impl RemoveError {
 }
 
 impl Engine {
-    /// Removes a container. Killed in the middle, the next command removes the rest.
+    /// Removes a container at once. Killed in the middle, the next command removes the rest.
     pub fn remove(&self, id: &ContainerId, options: RemoveOptions) -> Result<(), RemoveError> {
+        self.remove_into(&mut Removal::at_once(&self.store), id, options)
+    }
+
+    /// Removes a container as a part of a command's removals, which may be undone. One that was
+    /// made to go with its run goes at once.
+    pub fn remove_into(
+        &self,
+        removal: &mut Removal,
+        id: &ContainerId,
+        options: RemoveOptions,
+    ) -> Result<(), RemoveError> {
         let container = self.load(id)?;
         if cleanup::is_alive(&container)? {
             if !options.force {
@@ -86,10 +98,37 @@ impl Engine {
                 name: container.record.name.to_string(),
             });
         }
-        let volumes = options.volumes || container.record.request.remove;
-        Ok(cleanup::finish(
-            id,
-            self.remove_all(&container, volumes, Word::Found),
-        )?)
+        let goes_with_run = container.record.request.remove;
+        let failures = match removal.is_undoable() && !goes_with_run {
+            true => self.move_away(removal, &container, options.volumes),
+            false => {
+                let volumes = options.volumes || goes_with_run;
+                self.remove_all(&container, volumes, Word::Found)
+            }
+        };
+        Ok(cleanup::finish(id, failures)?)
+    }
+
+    /// Ends what is left of the run and moves the container to where it can be brought back from.
+    fn move_away(
+        &self,
+        removal: &mut Removal,
+        container: &Container,
+        volumes: bool,
+    ) -> Vec<CleanupFailure> {
+        let record = &container.record;
+        let mut failures = self.remove_run(record);
+        if !failures.is_empty() {
+            return failures;
+        }
+        let going = record.volumes.iter().filter(|v| volumes && v.anonymous);
+        let moved = removal.container(&RemovedContainer {
+            id: record.id.clone(),
+            name: record.name.clone(),
+            image: record.request.image.familiar(),
+            volumes: going.map(|volume| volume.name.clone()).collect(),
+        });
+        failures.extend(moved.err().map(CleanupFailure::from));
+        failures
     }
 }

@@ -43,6 +43,7 @@ fn open(root: PathBuf, run: PathBuf) -> Engine {
         storage: StorageMode::Auto,
         keep_blobs: KeepBlobs::Auto,
         host: HostPaths::default(),
+        window: Default::default(),
         log: LogConfig::default(),
     };
     Engine::open(config, Box::new(|| Err(FetchError::Cancelled))).unwrap()

@@ -16,6 +16,7 @@ use crate::ops::Line;
 use crate::pins::Pin;
 use crate::pool::ObjectKey;
 use crate::refs::Ref;
+use crate::removed::Held;
 use crate::store::Store;
 
 /// No manifest, index or configuration is larger.
@@ -102,6 +103,8 @@ impl<'s> Marker<'s> {
         let lines = self.store.ops().leases()?;
         let snapshots = self.store.pins().snapshots()?;
         let refs = self.store.refs().list_strict()?;
+        // Last: a removal is written down here before anything leaves the lists before.
+        let removed = self.store.removed().held()?;
         // A document that was missing may have arrived since the last round.
         self.documents
             .retain(|_, document| !matches!(document, Document::Dead));
@@ -115,10 +118,19 @@ impl<'s> Marker<'s> {
         for entry in &refs {
             self.name(entry, &mut marks)?;
         }
+        for held in removed {
+            self.removed(held, &mut marks)?;
+        }
+        self.add_indexes(&mut marks)?;
+        Ok(marks)
+    }
+
+    /// Marks the contents of the layers that are marked.
+    pub(crate) fn add_indexes(&mut self, marks: &mut Marks) -> Result<(), CollectError> {
         for diff_id in &marks.layers {
             marks.indexes.extend(self.index(diff_id)?);
         }
-        Ok(marks)
+        Ok(())
     }
 
     /// Marks what these lines lead to.
@@ -186,6 +198,18 @@ impl<'s> Marker<'s> {
     pub(crate) fn name(&mut self, entry: &Ref, marks: &mut Marks) -> Result<(), CollectError> {
         self.document(&entry.target.digest, true, 0, marks)?;
         self.document(&entry.manifest.digest, true, 0, marks)
+    }
+
+    /// Marks what a removal needs to be undone.
+    pub(crate) fn removed(&mut self, held: Held, marks: &mut Marks) -> Result<(), CollectError> {
+        for entry in &held.refs {
+            self.document(&entry.target.digest, false, 0, marks)?;
+            self.document(&entry.manifest.digest, false, 0, marks)?;
+        }
+        for pin in held.pins {
+            self.pin(pin, marks)?;
+        }
+        Ok(())
     }
 
     /// Marks what a writable layer stands on.

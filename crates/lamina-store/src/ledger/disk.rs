@@ -28,7 +28,7 @@ pub(super) fn own(dir: &Dir) -> u64 {
 /// Returns what `name` in `dir` takes with everything below it; what has gone meanwhile, or cannot
 /// be opened, takes nothing. No limit on the depth: a folder stays open only as long as folders
 /// in it wait.
-pub(super) fn tree(dir: impl AsFd, name: &OsStr) -> u64 {
+pub(crate) fn tree(dir: impl AsFd, name: &OsStr) -> u64 {
     let mut links = HashSet::new();
     let Ok(stat) = statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW) else {
         return 0;

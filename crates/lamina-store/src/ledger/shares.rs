@@ -47,22 +47,42 @@ pub struct Shares {
     pub unused: u64,
     /// Downloads that an operation is continuing.
     pub fetching: BTreeSet<Digest>,
+    /// What is kept only so that removals can be undone.
+    pub removed: u64,
     /// What nothing leads to: the next collection takes it.
     pub garbage: u64,
 }
 
-/// A set of images by their numbers, and whether a container or an operation is among the holders.
+/// Who holds something.
+#[derive(Debug, Clone, Copy)]
+enum Holder {
+    Image(usize),
+    /// A container or an operation.
+    Other,
+    /// A removal that can be undone.
+    Removed,
+}
+
+/// A set of images by their numbers, and what else is among the holders.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Holders {
     images: Vec<u64>,
     other: bool,
+    removed: bool,
 }
 
 impl Holders {
-    fn add(&mut self, holder: Option<usize>) {
-        let Some(image) = holder else {
-            self.other = true;
-            return;
+    fn add(&mut self, holder: Holder) {
+        let image = match holder {
+            Holder::Image(image) => image,
+            Holder::Other => {
+                self.other = true;
+                return;
+            }
+            Holder::Removed => {
+                self.removed = true;
+                return;
+            }
         };
         if self.images.len() <= image / 64 {
             self.images.resize(image / 64 + 1, 0);
@@ -71,6 +91,7 @@ impl Holders {
     }
 
     fn join(&mut self, other: &Self) {
+        self.removed |= other.removed;
         self.other |= other.other;
         if self.images.len() < other.images.len() {
             self.images.resize(other.images.len(), 0);
@@ -96,6 +117,7 @@ struct Sums<'a> {
     images: Vec<&'a mut ImageShare>,
     held: u64,
     unused: u64,
+    removed: u64,
     garbage: u64,
 }
 
@@ -122,6 +144,8 @@ impl Sums<'_> {
             if !holders.other {
                 self.unused += size;
             }
+        } else if holders.removed && !holders.other {
+            self.removed += size;
         }
     }
 }
@@ -137,7 +161,7 @@ struct Held {
 }
 
 impl Held {
-    fn add(&mut self, marks: Marks, holder: Option<usize>) {
+    fn add(&mut self, marks: Marks, holder: Holder) {
         for blob in marks.blobs {
             self.blobs.entry(blob).or_default().add(holder);
         }
@@ -175,19 +199,7 @@ impl Store {
         let mut images: BTreeMap<ImageId, ImageShare> = BTreeMap::new();
         let mut held = Held::default();
         let mut fetching = BTreeSet::new();
-        for live in self.ops().live()? {
-            let marks = marker.leased(&live.lines)?;
-            fetching.extend(marks.leased.iter().cloned());
-            held.add(marks, None);
-        }
-        let mut used = Vec::new();
-        for snapshot in self.pins().snapshots()? {
-            let Some(pin) = snapshot.pin else { continue };
-            used.extend(pin.image.clone());
-            let mut marks = Marks::default();
-            marker.pin(pin, &mut marks)?;
-            held.add(marks, None);
-        }
+        let used = self.held_by_others(&mut marker, &mut held, &mut fetching)?;
         let names = self.refs().list()?;
         for entry in &names {
             let image = images.entry(entry.image.clone()).or_default();
@@ -202,7 +214,9 @@ impl Store {
         for entry in &names {
             let mut marks = Marks::default();
             marker.name(entry, &mut marks)?;
-            held.add(marks, numbers.get(&entry.image).copied());
+            if let Some(image) = numbers.get(&entry.image) {
+                held.add(marks, Holder::Image(*image));
+            }
         }
         for (id, image) in &mut images {
             image.used = used.contains(id);
@@ -211,6 +225,7 @@ impl Store {
             images: images.values_mut().collect(),
             held: 0,
             unused: 0,
+            removed: 0,
             garbage: 0,
         };
         held.count(space, &mut sums);
@@ -218,6 +233,7 @@ impl Store {
         let Sums {
             held,
             unused,
+            removed,
             garbage,
             ..
         } = sums;
@@ -226,8 +242,37 @@ impl Store {
             held,
             unused,
             fetching,
+            removed,
             garbage,
         })
+    }
+
+    /// What operations, containers and removals hold; returns the images that containers use.
+    fn held_by_others(
+        &self,
+        marker: &mut Marker<'_>,
+        held: &mut Held,
+        fetching: &mut BTreeSet<Digest>,
+    ) -> Result<Vec<ImageId>, CollectError> {
+        for live in self.ops().live()? {
+            let marks = marker.leased(&live.lines)?;
+            fetching.extend(marks.leased.iter().cloned());
+            held.add(marks, Holder::Other);
+        }
+        let mut used = Vec::new();
+        for snapshot in self.pins().snapshots()? {
+            let Some(pin) = snapshot.pin else { continue };
+            used.extend(pin.image.clone());
+            let mut marks = Marks::default();
+            marker.pin(pin, &mut marks)?;
+            held.add(marks, Holder::Other);
+        }
+        for one in self.removed().held()? {
+            let mut marks = Marks::default();
+            marker.removed(one, &mut marks)?;
+            held.add(marks, Holder::Removed);
+        }
+        Ok(used)
     }
 }
 
@@ -260,8 +305,8 @@ fn merge_objects(
             continue;
         }
         let mut holders = Holders {
-            images: Vec::new(),
             other: held.whole_pool,
+            ..Holders::default()
         };
         group.iter().for_each(|(_, other)| holders.join(other));
         sums.count(Some(&holders), *size);

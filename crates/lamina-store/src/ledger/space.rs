@@ -33,6 +33,8 @@ pub struct Space {
     pub volumes: BTreeMap<String, u64>,
     /// Downloads that are not complete.
     pub partials: BTreeMap<String, u64>,
+    /// What has been removed and can be brought back, by the id of the removal.
+    pub removed: BTreeMap<String, u64>,
     /// What has been removed and waits to be unlinked.
     pub trash: u64,
     /// What operations in flight have made and not published.
@@ -52,6 +54,7 @@ impl Space {
             &self.containers,
             &self.volumes,
             &self.partials,
+            &self.removed,
             &self.unaccounted,
         ];
         let named: u64 = maps.iter().flat_map(|map| map.values()).sum();
@@ -73,6 +76,9 @@ impl Store {
         for area in [Area::Refs, Area::Unsynced, Area::Locks] {
             space.own += disk::tree(self.root(), area.path().as_ref());
         }
+        self.measure(Area::Removed, &mut space, |space, name, size| {
+            space.removed.insert(name.to_owned(), size);
+        })?;
         let inside = |area: Area| -> Result<u64, PathError> {
             let all = disk::tree(self.root(), area.path().as_ref());
             Ok(all.saturating_sub(disk::own(self.dir(area)?)))

@@ -9,6 +9,7 @@ use lamina_types::{DiffId, Digest, ErrorKind, Reference};
 use crate::area::Area;
 use crate::collect::{CollectError, diff_id_of};
 use crate::pool::ObjectKey;
+use crate::removed::RemovedId;
 use crate::store::Store;
 
 /// The shortest beginning of a digest that is looked up.
@@ -33,6 +34,8 @@ pub enum Subject {
     Container(String),
     /// A volume.
     Volume(String),
+    /// Something that was removed and can be brought back, by the id of the removal.
+    Removed(String),
     /// Something that was removed and waits to be unlinked.
     Trash,
     /// What the store itself needs: folders, names, locks, leases.
@@ -54,6 +57,13 @@ pub enum Link {
         kind: String,
         /// Who began it.
         pid: i32,
+    },
+    /// A removal that can be undone.
+    Removed {
+        /// Its id.
+        id: RemovedId,
+        /// The command.
+        command: String,
     },
     /// An index of images for several platforms.
     Index(Digest),
@@ -111,6 +121,7 @@ impl fmt::Display for Subject {
             Self::Partial(digest) => write!(f, "partial download {digest}"),
             Self::Container(id) => write!(f, "container {id}"),
             Self::Volume(name) => write!(f, "volume {name}"),
+            Self::Removed(id) => write!(f, "part of removal {id}"),
             Self::Trash => f.write_str("trash"),
             Self::Own(path) | Self::Foreign(path) => f.write_str(path),
         }
@@ -123,6 +134,9 @@ impl fmt::Display for Link {
             Self::Name(name) => write!(f, "name {}", name.familiar()),
             Self::Container(id) => write!(f, "container {id}"),
             Self::Operation { kind, pid } => write!(f, "running {kind} of process {pid}"),
+            Self::Removed { id, command } => {
+                write!(f, "removal {id} by \"{command}\", which can be undone")
+            }
             Self::Index(digest) => write!(f, "index {digest}"),
             Self::Manifest(digest) => write!(f, "manifest {digest}"),
             Self::Config(digest) => write!(f, "configuration {digest}"),
@@ -221,6 +235,7 @@ fn subject_of(path: &Path) -> Subject {
         ["containers", "names", ..] => Some(Subject::Own(whole())),
         ["containers", id, ..] => Some(Subject::Container((*id).to_owned())),
         ["volumes", name, ..] => Some(Subject::Volume((*name).to_owned())),
+        ["removed", id, ..] => Some(Subject::Removed((*id).to_owned())),
         ["trash", _, ..] => Some(Subject::Trash),
         [
             "meta.json" | "probe.json" | "refs" | "ops" | "unsynced" | "locks",
@@ -232,7 +247,7 @@ fn subject_of(path: &Path) -> Subject {
         | ["pool", _]
         | [
             "oci" | "layers" | "pool" | "images" | "snap" | "partial" | "containers" | "volumes"
-            | "trash",
+            | "removed" | "trash",
         ] => Some(Subject::Own(whole())),
         _ => None,
     };

@@ -58,6 +58,28 @@ impl Store {
             let root = Link::Name(entry.name);
             chains.extend(rest.map(|rest| std::iter::once(root).chain(rest).collect()));
         }
+        for held in self.removed().held()? {
+            let mut rest = None;
+            for entry in &held.refs {
+                for digest in [&entry.target.digest, &entry.manifest.digest] {
+                    rest = match rest {
+                        None => finder.document(digest, 0)?,
+                        some => some,
+                    };
+                }
+            }
+            for pin in &held.pins {
+                rest = match rest {
+                    None => finder.pin(pin)?,
+                    some => some,
+                };
+            }
+            let root = Link::Removed {
+                id: held.id,
+                command: held.command.join(" "),
+            };
+            chains.extend(rest.map(|rest| std::iter::once(root).chain(rest).collect()));
+        }
         Ok(chains)
     }
 }

@@ -8,6 +8,7 @@ use lamina_types::{ContainerId, ContainerName, DiffId, Digest};
 use serde::{Deserialize, Serialize};
 
 use crate::pool::ObjectKey;
+use crate::removed::RemovedId;
 
 /// One thing that an operation relies on, or that has to be undone if it dies.
 ///
@@ -55,6 +56,8 @@ pub enum Line {
     },
     /// A control group's directory: everything in it is killed, and it is removed.
     Cgroup(PathBuf),
+    /// A removal that can be undone, `removed/<id>`: what of it has begun is completed.
+    Removal(RemovedId),
     /// The container of this operation is complete and its program about to be executed: from
     /// here on, undoing ends and removes the run, and leaves the container, name and volumes.
     Published,

@@ -12,6 +12,7 @@ use lamina_types::{ContainerId, ContainerName, ErrorKind};
 use super::line::Line;
 use super::{DRAFTS, cgroup, process};
 use crate::area::Area;
+use crate::removed;
 use crate::store::Store;
 use crate::trash::TrashError;
 
@@ -68,7 +69,12 @@ fn outlives_a_run(line: &Line) -> bool {
     match line {
         Line::Name { .. } | Line::Container(_) | Line::Volume(_) | Line::Snapshot(_) => true,
         Line::Process { .. } | Line::Cgroup(_) | Line::RunDir(_) | Line::Published => false,
-        Line::Blob(_) | Line::Layer(_) | Line::Image(_) | Line::Objects(_) | Line::Pool => false,
+        Line::Removal(_)
+        | Line::Blob(_)
+        | Line::Layer(_)
+        | Line::Image(_)
+        | Line::Objects(_)
+        | Line::Pool => false,
     }
 }
 
@@ -80,12 +86,13 @@ fn rank(line: &Line) -> u8 {
         Line::Name { .. } => 3,
         Line::Container(_) | Line::Volume(_) => 4,
         Line::Snapshot(_) => 5,
+        Line::Removal(_) => 6,
         Line::Blob(_)
         | Line::Layer(_)
         | Line::Image(_)
         | Line::Objects(_)
         | Line::Pool
-        | Line::Published => 6,
+        | Line::Published => 7,
     }
 }
 
@@ -116,6 +123,7 @@ fn undo_line(store: &Store, line: &Line) -> Result<(), UndoError> {
         Line::Snapshot(id) => {
             store.trash(store.dir(Area::Snap)?, id.as_str())?;
         }
+        Line::Removal(id) => removed::settle(store, id)?,
         // Objects are complete and verified: they stay until they are collected.
         Line::Blob(_)
         | Line::Layer(_)
@@ -152,7 +160,7 @@ fn remove_run_dir(path: &Path) -> Result<(), UndoError> {
 }
 
 /// Removes a name if it still leads to the container; it may have been taken again since.
-fn remove_name(
+pub(crate) fn remove_name(
     store: &Store,
     name: &ContainerName,
     container: &ContainerId,

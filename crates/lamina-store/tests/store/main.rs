@@ -12,6 +12,7 @@ mod ops;
 mod pool;
 mod power;
 mod refs;
+mod removed;
 mod stress;
 
 use std::collections::BTreeMap;

@@ -72,6 +72,9 @@ pub(crate) struct RmArgs {
     /// Remove anonymous volumes associated with the container
     #[arg(short, long)]
     pub(crate) volumes: bool,
+    /// Free the space now; it cannot be undone
+    #[arg(long)]
+    pub(crate) now: bool,
     /// Containers by name, id or unique prefix of an id
     #[arg(value_name = "CONTAINER", required = true)]
     pub(crate) containers: Vec<String>,

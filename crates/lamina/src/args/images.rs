@@ -171,6 +171,9 @@ pub(crate) struct RmiArgs {
     /// Force removal of the image
     #[arg(short, long)]
     pub(crate) force: bool,
+    /// Free the space now; it cannot be undone
+    #[arg(long)]
+    pub(crate) now: bool,
     /// Images by name or id
     #[arg(value_name = "IMAGE", required = true)]
     pub(crate) images: Vec<String>,

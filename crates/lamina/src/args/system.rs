@@ -32,6 +32,24 @@ pub(crate) struct WhyArgs {
     pub(crate) subject: String,
 }
 
+/// `lamina undo`.
+#[derive(Debug, Args)]
+pub(crate) struct UndoArgs {
+    /// List what can be undone
+    #[arg(short, long)]
+    pub(crate) list: bool,
+    /// Format output of --list: table, json, or a Go template
+    #[arg(long, value_name = "FORMAT", requires = "list")]
+    pub(crate) format: Option<String>,
+    /// The removal, by its id or the beginning of it; the latest if none is given
+    #[arg(value_name = "ID", conflicts_with = "list")]
+    pub(crate) id: Option<String>,
+}
+
+/// `lamina __tidy`: what a command leaves behind it, at idle priority.
+#[derive(Debug, Args)]
+pub(crate) struct TidyArgs {}
+
 /// `lamina system migrate`.
 #[derive(Debug, Args)]
 pub(crate) struct MigrateArgs {}

@@ -4,8 +4,8 @@ use crate::args::{
     BlobsArgs, CleanupArgs, CreateArgs, CreateMinimalArgs, DfArgs, DiffArgs, HistoryArgs,
     ImagesArgs, ImportArgs, InfoArgs, InspectArgs, KillArgs, LoadArgs, LoginArgs, LogoutArgs,
     LogsArgs, MarkdownHelpArgs, MigrateArgs, PsArgs, PullArgs, PushArgs, RmArgs, RmiArgs, RunArgs,
-    SaveArgs, SearchTagsArgs, ServeArgs, StartArgs, StopArgs, TagArgs, TreeArgs, UntagArgs,
-    VersionArgs, WaitArgs, WhyArgs,
+    SaveArgs, SearchTagsArgs, ServeArgs, StartArgs, StopArgs, TagArgs, TidyArgs, TreeArgs,
+    UndoArgs, UntagArgs, VersionArgs, WaitArgs, WhyArgs,
 };
 use crate::commands::{InspectContainer, InspectImage};
 
@@ -121,6 +121,8 @@ const WHY: Entry = entry::<WhyArgs>(
     "DIGEST|PATH|IMAGE",
     "Tell what keeps something in the store",
 );
+const UNDO: Entry = entry::<UndoArgs>("undo", "[ID]", "Bring back what a command removed");
+const TIDY: Entry = entry::<TidyArgs>("__tidy", "", "End the time of what was removed").hidden();
 const VERSION: Entry = entry::<VersionArgs>("version", "", "Show the version information");
 const CLEANUP: Entry = entry::<CleanupArgs>(
     "cleanup",
@@ -150,11 +152,11 @@ pub(crate) const GROUPS: [Group; 5] = [
     },
     Group {
         title: "System",
-        entries: &[INSPECT, DF, WHY, INFO, VERSION],
+        entries: &[INSPECT, UNDO, DF, WHY, INFO, VERSION],
     },
     Group {
         title: "",
-        entries: &[MARKDOWN],
+        entries: &[MARKDOWN, TIDY],
     },
 ];
 

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use lamina_engine::{Engine, RemoveOptions, StartOptions};
+use lamina_store::Removal;
 use lamina_types::explain::Explainer;
 use lamina_types::{ContainerId, ErrorKind, Signal};
 
@@ -11,6 +12,7 @@ use crate::args::{CleanupArgs, KillArgs, RmArgs, StartArgs, StopArgs, WaitArgs};
 use crate::cli::Verb;
 use crate::commands::foreground::Foreground;
 use crate::commands::run::{attached, start_failed};
+use crate::commands::undo::tell;
 use crate::exit_codes;
 use crate::failure::{Failure, Outcome};
 use crate::hints::{About, with_hints};
@@ -210,10 +212,11 @@ impl Verb for RmArgs {
             force: self.force,
             volumes: self.volumes,
         };
-        let engine = app.engine()?;
+        let engine = app.engine_configured()?;
+        let mut removal = engine.removal(self.now);
         let mut failed = false;
         for name in &self.containers {
-            match remove(&engine, name, options) {
+            match remove(&engine, &mut removal, name, options) {
                 Ok(()) => ui::out(&format!("{name}\n"))?,
                 // With --force one that is not there is as good as removed, but worth a word.
                 Err(failure) => {
@@ -222,14 +225,15 @@ impl Verb for RmArgs {
                 }
             }
         }
-        App::tidy(&engine);
+        tell(&removal.finish()?);
+        app.tidy(&engine);
         all_done(failed)
     }
 }
 
-fn remove(engine: &Engine, name: &str, options: RemoveOptions) -> Outcome {
+fn remove(engine: &Engine, removal: &mut Removal, name: &str, options: RemoveOptions) -> Outcome {
     let id = find(engine, name)?;
-    let failure = match engine.remove(&id, options) {
+    let failure = match engine.remove_into(removal, &id, options) {
         Ok(()) => return Ok(()),
         Err(error) => Failure::from(error),
     };

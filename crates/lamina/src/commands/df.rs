@@ -5,7 +5,7 @@ mod verbose;
 use std::collections::{BTreeMap, BTreeSet};
 
 use lamina_engine::{ContainerUse, Engine};
-use lamina_store::{Shares, Space};
+use lamina_store::{Shares, Space, Transaction};
 use lamina_types::quantity::human_size;
 use serde_json::{Map, Value, json};
 
@@ -63,6 +63,7 @@ struct Ledger {
     space: Space,
     shares: Shares,
     containers: Vec<ContainerUse>,
+    removed: Vec<Transaction>,
 }
 
 /// One line of the table.
@@ -80,6 +81,7 @@ impl Ledger {
         let space = engine.store().space()?;
         let shares = engine.store().shares(&space)?;
         Ok(Self {
+            removed: engine.store().removed().list()?,
             space,
             shares,
             containers,
@@ -113,7 +115,10 @@ impl Ledger {
             self.volume_line(),
             self.partial_line(),
             line("Unreferenced", self.unreferenced(), self.shares.garbage),
-            line("Trash", space.trash, space.trash),
+            Line {
+                total: self.removed.len(),
+                ..line("Trash", self.trash(), self.trash())
+            },
             line("Store", space.own + space.ops, 0),
             Line {
                 total: space.unaccounted.len(),
@@ -180,6 +185,11 @@ impl Ledger {
         }
     }
 
+    /// What is about to be unlinked, and what is kept so that removals can be undone.
+    fn trash(&self) -> u64 {
+        self.space.trash + sum(&self.space.removed) + self.shares.removed
+    }
+
     /// What no image leads to: of operations in flight and of containers whose image has lost its
     /// name, and what the next collection takes.
     fn unreferenced(&self) -> u64 {
@@ -188,7 +198,8 @@ impl Ledger {
         let layers: u64 = space.layers.values().sum();
         let objects: u64 = space.objects.values().sum();
         let generated: u64 = space.generated.values().sum();
-        (blobs + layers + objects + generated).saturating_sub(self.shares.held)
+        (blobs + layers + objects + generated)
+            .saturating_sub(self.shares.held + self.shares.removed)
     }
 
     fn rows(&self) -> Vec<Map<String, Value>> {

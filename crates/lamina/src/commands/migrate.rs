@@ -10,7 +10,7 @@ use crate::ui;
 
 impl Verb for MigrateArgs {
     fn run(self, app: &App) -> Outcome<u8> {
-        let engine = app.engine_to_fill()?;
+        let engine = app.engine_configured()?;
         let migrated = engine
             .images()
             .migrate()

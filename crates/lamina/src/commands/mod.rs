@@ -22,6 +22,8 @@ mod registry_serve;
 mod run;
 mod save;
 mod search_tags;
+mod tidy;
+mod undo;
 mod version;
 mod why;
 

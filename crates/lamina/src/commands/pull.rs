@@ -13,6 +13,7 @@ use crate::args::{
     CreateMinimalArgs, ImportArgs, LoadArgs, ProgressArg, PullArgs, RmiArgs, TagArgs, UntagArgs,
 };
 use crate::cli::Verb;
+use crate::commands::undo::tell;
 use crate::exit_codes;
 use crate::failure::{Failure, Outcome};
 use crate::hints::{About, with_hints};
@@ -55,7 +56,7 @@ impl Verb for PullArgs {
             };
         }
         ui::out(&format!("{text}{name}\n"))?;
-        App::tidy(&engine);
+        app.tidy(&engine);
         Ok(exit_codes::SUCCESS)
     }
 }
@@ -80,7 +81,7 @@ impl Verb for LoadArgs {
             ProgressArg::Auto
         };
         let progress = Progress::new(wanted, app.environment.fancy());
-        let engine = app.engine_to_fill()?;
+        let engine = app.engine_configured()?;
         let loaded = engine
             .images()
             .load(source, None, &progress)
@@ -112,7 +113,7 @@ impl Verb for ImportArgs {
             Some("-") => Box::new(io::stdin()),
             _ => Box::new(open(&self.file)?),
         };
-        let engine = app.engine_to_fill()?;
+        let engine = app.engine_configured()?;
         let progress = Progress::new(ProgressArg::Auto, app.environment.fancy());
         let id = engine
             .images()
@@ -139,28 +140,33 @@ impl Verb for UntagArgs {
     fn run(self, app: &App) -> Outcome<u8> {
         let names = self.names.iter().map(|name| reference(name));
         let names: Vec<Reference> = names.collect::<Outcome<_>>()?;
-        let removed = app
-            .engine()?
+        let engine = app.engine_configured()?;
+        let mut removal = engine.removal(false);
+        let removed = engine
             .images()
-            .untag(&self.image, &names)
+            .untag_into(&mut removal, &self.image, &names)
             .map_err(|error| with_hints(Failure::from(error), About::Image))?;
+        let finished = removal.finish()?;
         let lines = removed
             .iter()
             .map(|name| format!("Untagged: {}\n", name.familiar()));
         ui::out(&lines.collect::<String>())?;
+        tell(&finished);
         Ok(exit_codes::SUCCESS)
     }
 }
 
 impl Verb for RmiArgs {
     fn run(self, app: &App) -> Outcome<u8> {
-        let engine = app.engine()?;
+        let engine = app.engine_configured()?;
+        let mut removal = engine.removal(self.now);
         let mut failed = false;
         for image in &self.images {
-            match engine
+            let users = |id: &ImageId| users(&engine, id);
+            let removed = engine
                 .images()
-                .remove(image, self.force, &|id| users(&engine, id))
-            {
+                .remove_into(&mut removal, image, self.force, &users);
+            match removed {
                 Ok(removed) => {
                     let lines = removed.iter().map(|line| format!("{line}\n"));
                     ui::out(&lines.collect::<String>())?;
@@ -172,7 +178,8 @@ impl Verb for RmiArgs {
                 }
             }
         }
-        App::tidy(&engine);
+        tell(&removal.finish()?);
+        app.tidy(&engine);
         if failed {
             Err(Failure::printed())
         } else {
@@ -197,7 +204,7 @@ impl Verb for CreateMinimalArgs {
         let name = reference(&self.name)?;
         let cwd = app.working_directory()?;
         let added: Vec<_> = self.add.iter().map(|path| cwd.join(path)).collect();
-        let engine = app.engine_to_fill()?;
+        let engine = app.engine_configured()?;
         let id = engine
             .images()
             .create_minimal(&name, &HostPaths::default(), &added)

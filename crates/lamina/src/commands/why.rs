@@ -64,6 +64,9 @@ fn verdict(engine: &Engine, subject: &Subject, free: bool) -> Outcome<Option<Str
                 false => format!("used by container {}", users.join(", ")),
             }
         }
+        Subject::Removed(id) => {
+            format!("it was removed and is kept for a while; lamina undo {id} brings it back")
+        }
         Subject::Trash => "it was removed and waits to be unlinked".to_owned(),
         Subject::Own(_) => "the store itself needs it".to_owned(),
         Subject::Foreign(_) => "lamina has not put it there and leaves it alone".to_owned(),

@@ -53,6 +53,7 @@ fn help_lists_the_commands_in_groups() {
 
     System:
       inspect     Return low-level information on containers and images
+      undo        Bring back what a command removed
       df          Show disk usage
       why         Tell what keeps something in the store
       info        Display system-wide information
@@ -93,6 +94,7 @@ fn help_of_a_command() {
       -h, --help     Print usage
       -f, --force    Force the removal of a running container (uses SIGKILL)
       -v, --volumes  Remove anonymous volumes associated with the container
+          --now      Free the space now; it cannot be undone
     [exit 0]
     ");
 }

@@ -84,7 +84,7 @@ fn privileged_df_says_what_du_says() {
     let other = images.as_array().unwrap().iter().find(unused);
     let freed = other.unwrap()["FreedIfRemoved"].as_u64().unwrap();
     let before = du(&host);
-    host.ok(&["rmi", "other"]);
+    host.ok(&["rmi", "--now", "other"]);
     let got = before - du(&host);
     assert!(
         got.abs_diff(freed) <= freed / 100 + 16384,

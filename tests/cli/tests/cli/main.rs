@@ -8,6 +8,7 @@
 //! - `registries`: logins and tags;
 //! - `storage`: storage modes, and from one to the other;
 //! - `tty`: a real terminal;
+//! - `undo`: removals that are taken back;
 //! - `killed`: killed and interrupted commands;
 //! - `parallel`: many runs at the same time.
 
@@ -24,3 +25,4 @@ mod run;
 mod save;
 mod storage;
 mod tty;
+mod undo;

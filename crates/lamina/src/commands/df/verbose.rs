@@ -6,6 +6,7 @@ use lamina_types::quantity::human_size;
 use serde_json::{Value, json};
 
 use super::Ledger;
+use crate::commands::undo::content;
 use crate::ui;
 
 impl Ledger {
@@ -25,6 +26,7 @@ impl Ledger {
             ("volumes", space.volumes.values().sum()),
             ("partial pulls", space.partials.values().sum()),
             ("operations", space.ops),
+            ("removed", space.removed.values().sum()),
             ("trash", space.trash),
             ("own", space.own),
             ("unaccounted", space.unaccounted.values().sum()),
@@ -56,6 +58,7 @@ impl Ledger {
                 "DOWNLOAD\tSIZE",
                 space.partials.iter().map(plain),
             ),
+            self.removed_table(),
             section("The store's folders", "FOLDER\tSIZE", folders),
             section(
                 "Unaccounted",
@@ -93,6 +96,19 @@ impl Ledger {
             )
         });
         section("Containers space usage", HEADER, rows)
+    }
+
+    fn removed_table(&self) -> String {
+        const HEADER: &str = "ID\tCONTENT\tSIZE\tCOMMAND";
+        let rows = self.removed.iter().map(|one| {
+            let (size, command) = (human_size(one.size), one.command.join(" "));
+            format!("{}\t{}\t{size}\tlamina {command}", one.id, content(one))
+        });
+        let title = format!(
+            "Removed, freed when the window ends (lamina undo brings it back); {} of images",
+            human_size(self.shares.removed)
+        );
+        section(&title, HEADER, rows)
     }
 
     /// Images by name, each with its short id.
@@ -151,6 +167,13 @@ impl Ledger {
             "Volumes": self.space.volumes,
             "PartialPulls": self.space.partials,
             "Folders": folders,
+            "Removed": self.removed.iter().map(|one| json!({
+                "ID": one.id.as_str(),
+                "Command": one.command,
+                "Size": one.size,
+                "Until": one.until,
+            })).collect::<Vec<_>>(),
+            "RemovedSize": self.shares.removed,
             "Unreferenced": self.unreferenced(),
             "Garbage": self.shares.garbage,
             "Unaccounted": self.space.unaccounted,

@@ -6,8 +6,9 @@
 
 use std::path::PathBuf;
 
+use lamina_store::Pin;
 use lamina_types::oci::Config;
-use lamina_types::{ContainerId, ContainerName, DiffId, ErrorKind, ImageId};
+use lamina_types::{ContainerId, ContainerName, DiffId, Digest, ErrorKind, ImageId};
 use serde::{Deserialize, Serialize};
 
 use crate::request::CreateRequest;
@@ -89,6 +90,26 @@ impl RecordError {
 }
 
 impl Record {
+    /// Returns what can be said of a container whose record is damaged: its name, or its short id
+    /// where no name leads to it, and what its writable layer stands on.
+    pub(crate) fn made_up(id: &ContainerId, name: Option<ContainerName>, pin: Option<Pin>) -> Self {
+        let short = || id.short().parse().expect("hexadecimal digits are a name");
+        let pin = pin.unwrap_or_default();
+        Self {
+            version: VERSION,
+            id: id.clone(),
+            name: name.unwrap_or_else(short),
+            created: String::new(),
+            image: pin
+                .image
+                .unwrap_or_else(|| ImageId(Digest::from_sha256([0; 32]))),
+            layers: pin.diff_ids,
+            image_config: Config::default(),
+            request: CreateRequest::unknown(),
+            volumes: Vec::new(),
+        }
+    }
+
     /// Returns the version that is written today.
     pub(crate) fn current_version() -> u32 {
         VERSION

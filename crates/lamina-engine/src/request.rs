@@ -49,6 +49,31 @@ pub struct CreateRequest {
     pub cidfile: Option<PathBuf>,
 }
 
+impl CreateRequest {
+    /// Returns a request for a container of which nothing is known.
+    pub(crate) fn unknown() -> Self {
+        let image = "unknown.invalid/unknown".parse();
+        Self {
+            image: image.expect("the constant is a valid reference"),
+            platform: None,
+            pull: PullPolicy::Never,
+            name: None,
+            labels: BTreeMap::new(),
+            process: ProcessRequest::default(),
+            isolation: IsolationRequest::default(),
+            resources: Resources::default(),
+            cgroup_parent: None,
+            mounts: Vec::new(),
+            read_only: false,
+            shm_size: None,
+            devices: Vec::new(),
+            sysctls: BTreeMap::new(),
+            remove: false,
+            cidfile: None,
+        }
+    }
+}
+
 /// What a container executes, and how it is talked to.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

@@ -53,6 +53,19 @@ impl PathError {
         self.source.kind() == io::ErrorKind::NotFound
     }
 
+    /// Returns whether a document was to be read and something else is there: no regular file, one
+    /// that is too large, or a file where its folder should be.
+    pub fn is_no_document(&self) -> bool {
+        let kind = self.source.kind();
+        matches!(
+            kind,
+            io::ErrorKind::InvalidData | io::ErrorKind::FileTooLarge
+        ) || matches!(
+            self.errno(),
+            Some(Errno::LOOP | Errno::NOTDIR | Errno::ISDIR)
+        )
+    }
+
     /// Returns whether the path exists already.
     pub fn is_already_exists(&self) -> bool {
         self.source.kind() == io::ErrorKind::AlreadyExists

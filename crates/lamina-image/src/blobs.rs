@@ -92,7 +92,11 @@ impl Images<'_> {
     }
 
     /// Makes a layer's tar again, as a blob.
-    fn plain_blob(&self, op: &Operation, diff_id: &DiffId) -> Result<Descriptor, BlobsError> {
+    pub(crate) fn plain_blob(
+        &self,
+        op: &Operation,
+        diff_id: &DiffId,
+    ) -> Result<Descriptor, BlobsError> {
         let layers = self.store.layers();
         let size = layers.tar_bytes(diff_id).map_err(StoreFault::from)?;
         let size = size

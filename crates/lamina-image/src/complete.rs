@@ -11,7 +11,7 @@ use crate::layer::{Job, Origin, Taker, UnpackError, take_all};
 use crate::progress::Progress;
 
 /// Nowhere: everything is here.
-struct Nowhere;
+pub(crate) struct Nowhere;
 
 impl Origin for Nowhere {
     fn open(&self, _blob: &Descriptor, _offset: u64) -> Result<Box<dyn Read + '_>, UnpackError> {

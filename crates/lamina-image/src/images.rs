@@ -145,6 +145,17 @@ impl<'s> Images<'s> {
         })
     }
 
+    /// Returns whether nothing of the image is missing, down to the contents of its files. Slower
+    /// than [`Images::is_complete`]: looks for each of them.
+    pub(crate) fn is_whole(&self, image: &Image) -> Result<bool, StoreFault> {
+        for diff_id in image.diff_ids() {
+            if !self.store.layers().is_whole(diff_id)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Returns whether every layer of the image is unpacked here.
     pub fn is_complete(&self, image: &Image) -> Result<bool, StoreFault> {
         for diff_id in image.diff_ids() {

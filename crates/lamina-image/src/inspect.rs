@@ -32,8 +32,8 @@ impl Images<'_> {
     pub fn layers(&self, image: &Image) -> Result<Vec<LayerPlace>, FindError> {
         let mut places = Vec::new();
         for (blob, diff_id) in image.layers.iter().zip(image.diff_ids()) {
-            let layer = self.store.layers().get(diff_id);
-            let layer = layer.map_err(|error| FindError::Store(error.into()))?;
+            // One that is damaged is shown as one that is not here.
+            let layer = self.store.layers().get(diff_id).ok().flatten();
             let info = layer.as_ref().map(|layer| &layer.info);
             places.push(LayerPlace {
                 digest: blob.digest.clone(),

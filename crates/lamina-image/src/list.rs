@@ -75,9 +75,10 @@ impl Images<'_> {
     pub(crate) fn size(&self, image: &Image) -> Result<(u64, usize), StoreFault> {
         let (mut size, mut missing) = (0, 0);
         for diff_id in image.diff_ids() {
-            match self.store.layers().get(diff_id)? {
-                Some(layer) => size += layer.info.size,
-                None => missing += 1,
+            match self.store.layers().get(diff_id) {
+                Ok(Some(layer)) => size += layer.info.size,
+                // Damage must not keep the image from being listed and removed.
+                Ok(None) | Err(_) => missing += 1,
             }
         }
         Ok((size, missing))

@@ -171,7 +171,7 @@ impl Pull<'_> {
             Err(other) => return Err(other.into()),
         };
         let same = image.target.digest == *target && image.manifest.digest == *manifest;
-        Ok((same && self.images.is_complete(&image)?).then_some(image))
+        Ok((same && self.images.is_whole(&image)?).then_some(image))
     }
 
     fn put(&self, op: &Operation, digest: &Digest, bytes: &[u8]) -> Result<(), PullError> {

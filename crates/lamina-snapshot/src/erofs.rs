@@ -22,6 +22,7 @@ use crate::lower::{Lower, RootOf};
 use crate::snapshotter::{ImageKind, PrepareError};
 
 pub use image::MergeError;
+pub(crate) use image::differs;
 
 /// Returns the lower, making the image if it is missing.
 pub(crate) fn lower(

@@ -20,6 +20,7 @@
 
 #![forbid(unsafe_code)]
 
+mod check;
 pub mod conformance;
 mod detached;
 mod erofs;
@@ -33,6 +34,7 @@ mod snapshots;
 mod snapshotter;
 mod usage;
 
+pub use check::check_generated;
 pub use detached::{MountError, mount_detached};
 pub use erofs::MergeError;
 pub use info::InfoError;

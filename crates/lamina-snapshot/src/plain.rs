@@ -10,6 +10,8 @@
 mod stack;
 mod top;
 
+pub(crate) use top::differs;
+
 use lamina_fs::{Durability, PathError};
 use lamina_store::{Store, image_key};
 use lamina_types::{DiffId, Source};

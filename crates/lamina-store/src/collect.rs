@@ -174,7 +174,7 @@ impl Store {
         let snapshots = self.pins().snapshots()?.into_iter();
         all.extend(
             snapshots
-                .filter(|snapshot| snapshot.pin.is_none())
+                .filter(|snapshot| snapshot.pin.is_none() && !snapshot.kept)
                 .map(|snapshot| Candidate::Snapshot(snapshot.name)),
         );
         if options.partials {

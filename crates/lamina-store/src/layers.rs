@@ -22,13 +22,15 @@ mod stored;
 
 use std::path::{Path, PathBuf};
 
-use lamina_fs::{Lock, LockError, PathError};
+use lamina_fs::{Dir, Lock, LockError, PathError};
 use lamina_layer::{ApplyError, IndexError, RebuildError};
 use lamina_types::{DiffId, ErrorKind};
 
 pub use contents::LayerContents;
+pub(crate) use convert::content_id;
 pub use draft::LayerDraft;
 use stored::Stored;
+pub(crate) use stored::stored_info;
 
 use crate::area::Area;
 use crate::lock::{self, Waiting};
@@ -36,11 +38,11 @@ use crate::ops::{Line, OpError, Operation};
 use crate::pool::PoolError;
 use crate::store::Store;
 
-const PLAIN: &str = "plain";
-const REPLACED: &str = "replaced";
-const SPLIT: &str = "split.zst";
-const INDEX: &str = "idx";
-const INFO: &str = "layer.json";
+pub(crate) const PLAIN: &str = "plain";
+pub(crate) const REPLACED: &str = "replaced";
+pub(crate) const SPLIT: &str = "split.zst";
+pub(crate) const INDEX: &str = "idx";
+pub(crate) const INFO: &str = "layer.json";
 /// Implied directories are bounded by the unpacker; this bounds their sum.
 const INFO_LIMIT: u64 = 64 << 20;
 const VERSION: u32 = 1;
@@ -174,6 +176,26 @@ impl Layers<'_> {
         self.0.dir(Area::Layers)?.exists(diff_id.0.hex())
     }
 
+    /// Returns whether the layer is here with its description and everything that it says it has:
+    /// its tree, or all its contents in the pool. Looks for each content; hashes nothing.
+    pub fn is_whole(&self, diff_id: &DiffId) -> Result<bool, LayerError> {
+        let pooled = match self.get(diff_id) {
+            Ok(Some(layer)) => layer.info.pooled,
+            Ok(None) | Err(LayerError::Info { .. }) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        if !pooled {
+            return self.has_tree(diff_id);
+        }
+        let Ok(Some(index)) = self.index(diff_id) else {
+            return Ok(false);
+        };
+        let pool = self.0.pool();
+        let is_here =
+            |one: &lamina_layer::IndexRecord| matches!(pool.contains(&one.id, one.size), Ok(true));
+        Ok(self.split(diff_id)?.is_some() && index.records().iter().all(is_here))
+    }
+
     /// Returns where the layer's tree is or would be.
     pub fn tree(&self, diff_id: &DiffId) -> PathBuf {
         self.0.path(Area::Layers).join(diff_id.0.hex()).join(PLAIN)
@@ -202,6 +224,33 @@ impl Layers<'_> {
             dir: self.tree(diff_id),
             info: stored.into_info(),
         }))
+    }
+
+    /// Returns what [`Layers::get`] does, refusing what is passed over there: a member that nobody
+    /// writes is one with a wrong letter in its name.
+    pub(crate) fn get_strict(&self, diff_id: &DiffId) -> Result<Option<LayerInfo>, LayerError> {
+        let Some(layer) = self.get(diff_id)? else {
+            return Ok(None);
+        };
+        let name = Path::new(diff_id.0.hex()).join(INFO);
+        let dir = self.0.dir(Area::Layers)?;
+        let bytes = dir.read(&name, INFO_LIMIT)?;
+        stored::refuse_unknown(&bytes).map_err(|source| LayerError::Info {
+            path: dir.path().join(name),
+            source,
+        })?;
+        Ok(Some(layer.info))
+    }
+
+    /// Opens the layer's tree.
+    pub(crate) fn open_tree(&self, diff_id: &DiffId) -> Result<Dir, LayerError> {
+        let name = Path::new(diff_id.0.hex()).join(PLAIN);
+        Ok(self.0.dir(Area::Layers)?.open_at(name)?)
+    }
+
+    /// Returns whether the layer's tar replaced entries of its own.
+    pub(crate) fn has_replaced(&self, diff_id: &DiffId) -> Result<bool, LayerError> {
+        Ok(self.dir(diff_id)?.exists(REPLACED)?)
     }
 
     /// Takes the layer's lock, so that one process unpacks it; hold it until it is published. The

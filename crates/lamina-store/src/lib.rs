@@ -50,6 +50,7 @@
 mod area;
 mod blobs;
 mod boot;
+mod check;
 mod collect;
 mod hash;
 mod key;
@@ -69,6 +70,9 @@ mod trash;
 pub use area::Area;
 pub use blobs::{BlobError, Blobs, Fetch, Partial};
 pub use boot::BootId;
+pub use check::{
+    CheckError, CheckOptions, CheckProgress, CheckWatch, Fault, Finding, MendError, Owner, Owners,
+};
 pub use collect::{CollectError, CollectOptions, Collected, Damaged};
 pub use hash::Hasher;
 pub use key::image_key;

@@ -17,6 +17,9 @@ use crate::store::Store;
 /// The file of a snapshot that holds its pin.
 pub(crate) const INFO: &str = "info.json";
 const INFO_LIMIT: u64 = 1 << 20;
+/// The file of a container that says what it was made from.
+const RECORD: &str = "record.json";
+const RECORD_LIMIT: u64 = 16 << 20;
 
 /// What one writable layer keeps from being collected.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,11 +56,14 @@ impl PinError {
 #[derive(Debug, Clone, Copy)]
 pub struct Pins<'s>(pub(crate) &'s Store);
 
-/// One snapshot as the collector sees it; `pin` is `None` where `info.json` is missing or torn.
+/// One snapshot as the collector sees it.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
     pub(crate) name: String,
+    /// `None` where `info.json` is missing or torn; then what the container's record says.
     pub(crate) pin: Option<Pin>,
+    /// It is a container's: whatever its documents say, what was written into it stays.
+    pub(crate) kept: bool,
 }
 
 impl Pins<'_> {
@@ -74,12 +80,43 @@ impl Pins<'_> {
         let dir = self.0.dir(Area::Snap)?;
         let mut snapshots = Vec::new();
         for entry in dir.entries()? {
+            let (mut pin, mut kept) = (read(dir, &entry.name)?, false);
+            if pin.is_none() {
+                (pin, kept) = self.recorded(Path::new(&entry.name))?;
+            }
             snapshots.push(Snapshot {
-                pin: read(dir, &entry.name)?,
                 name: entry.name.to_string_lossy().into_owned(),
+                pin,
+                kept,
             });
         }
         Ok(snapshots)
+    }
+
+    /// Returns what a container's record says that its writable layer stands on, and whether there
+    /// is a record at all. The record is lamina-engine's; damage to one of the two documents must
+    /// not cost what the container has written, nor its layers.
+    fn recorded(&self, name: &Path) -> Result<(Option<Pin>, bool), PathError> {
+        #[derive(Deserialize)]
+        struct Record {
+            layers: Vec<DiffId>,
+            image: ImageId,
+        }
+        let containers = self.0.dir(Area::Containers)?;
+        match containers.read(name.join(RECORD), RECORD_LIMIT) {
+            Ok(bytes) => {
+                let record = serde_json::from_slice::<Record>(&bytes).ok();
+                let pin = record.map(|record| Pin {
+                    diff_ids: record.layers,
+                    image: Some(record.image),
+                    manifest: None,
+                });
+                Ok((pin, true))
+            }
+            Err(error) if error.is_not_found() => Ok((None, false)),
+            Err(error) if error.is_no_document() => Ok((None, true)),
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -93,7 +130,7 @@ pub(crate) fn read(dir: &Dir, name: &OsStr) -> Result<Option<Pin>, PathError> {
         Ok(bytes) => Ok(serde_json::from_slice::<Info>(&bytes)
             .ok()
             .map(|info| info.pin)),
-        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) if error.is_not_found() || error.is_no_document() => Ok(None),
         Err(error) => Err(error),
     }
 }

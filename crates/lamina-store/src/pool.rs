@@ -29,7 +29,7 @@ use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use check::drop_suspects;
-use check::{Found, Seal};
+pub(crate) use check::{Found, Seal};
 pub use writer::PoolWriter;
 
 use crate::area::Area;

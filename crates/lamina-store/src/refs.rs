@@ -13,7 +13,7 @@ use lamina_types::{ErrorKind, ImageId, Reference};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-pub(crate) use index::lay_out_oci;
+pub(crate) use index::{lay_out_oci, stale as stale_oci_files};
 
 use crate::area::Area;
 use crate::store::Store;
@@ -108,13 +108,9 @@ impl Refs<'_> {
     /// The caller's operation leases what the name leads to, until this has returned.
     pub fn set(&self, entry: &Ref) -> Result<(), RefError> {
         self.0.sync()?;
-        let stored = Stored {
-            version: VERSION,
-            entry: entry.clone(),
-        };
         let dir = self.0.dir(Area::Refs)?;
         let name = file_name(&entry.name);
-        let bytes = serde_json::to_vec(&stored).map_err(|source| RefError::Format {
+        let bytes = stored(entry).map_err(|source| RefError::Format {
             path: dir.path().join(&name),
             source,
         })?;
@@ -208,16 +204,20 @@ impl Refs<'_> {
         index::regenerate(self.0)
     }
 
-    /// Lists every name in the order of the names. A file that cannot be understood is left out:
-    /// a damaged name must not stop the others from being listed or pruned.
+    /// Lists every name in the order of the names. A file that cannot be read or understood is left
+    /// out: a damaged name must not stop the others from being listed or pruned.
     pub fn list(&self) -> Result<Vec<Ref>, RefError> {
-        self.list_but(|error| matches!(error, RefError::Format { .. } | RefError::Version { .. }))
+        self.list_but(|_| true)
     }
 
     /// Lists as [`Refs::list`], for the collector: a file of another version is an error, because
     /// what it holds is not known. One that is torn holds nothing.
     pub(crate) fn list_strict(&self) -> Result<Vec<Ref>, RefError> {
-        self.list_but(|error| matches!(error, RefError::Format { .. }))
+        self.list_but(|error| match error {
+            RefError::Format { .. } => true,
+            RefError::Path(error) => error.is_no_document(),
+            _ => false,
+        })
     }
 
     fn list_but(&self, passed_over: fn(&RefError) -> bool) -> Result<Vec<Ref>, RefError> {
@@ -237,7 +237,7 @@ impl Refs<'_> {
         Ok(refs)
     }
 
-    fn read(&self, file: &str) -> Result<Ref, RefError> {
+    pub(crate) fn read(&self, file: &str) -> Result<Ref, RefError> {
         #[derive(Deserialize)]
         struct Versioned {
             version: u32,
@@ -265,13 +265,47 @@ impl Refs<'_> {
         }
     }
 
+    /// Writes the OCI layout's own files anew.
+    pub(crate) fn restore_layout(&self) -> Result<(), RefError> {
+        let _lock = self.lock()?;
+        index::write_layout(self.0.dir(Area::Oci)?)?;
+        index::regenerate(self.0)
+    }
+
+    /// Whether a file has the name that its own says it should have.
+    pub(crate) fn is_file_of(&self, file: &str, entry: &Ref) -> bool {
+        file == file_name(&entry.name)
+    }
+
+    /// Writes a damaged file of a name anew: from what it still says, or from the OCI layout's
+    /// index, which lists the images whose blobs are all here. False where neither knows.
+    pub(crate) fn restore(&self, file: &str) -> Result<bool, RefError> {
+        let read = self
+            .read(file)
+            .ok()
+            .filter(|entry| self.is_file_of(file, entry));
+        let Some(entry) = index::corrected(self.0, file, read) else {
+            return Ok(false);
+        };
+        self.set(&entry)?;
+        Ok(true)
+    }
+
     fn lock(&self) -> Result<Lock, LockError> {
         Lock::exclusive(self.0.dir(Area::Locks)?, LOCK, Rank::RefIndex)
     }
 }
 
+/// Returns the bytes of a name's file.
+pub(crate) fn stored(entry: &Ref) -> serde_json::Result<Vec<u8>> {
+    serde_json::to_vec(&Stored {
+        version: VERSION,
+        entry: entry.clone(),
+    })
+}
+
 /// Names have slashes and colons and are up to 400 bytes long; their hash is always a file name.
-fn file_name(name: &Reference) -> String {
+pub(crate) fn file_name(name: &Reference) -> String {
     let hash = Sha256::digest(name.to_string());
     format!("{}.json", HEXLOWER.encode(&hash))
 }

@@ -112,6 +112,35 @@ impl Store {
         Ok(store)
     }
 
+    /// Writes the `meta.json` of a store anew where it is no JSON that this build can read, with the
+    /// features of what is there; false where it needs no mending or there is no store. One of
+    /// another version is left alone.
+    pub fn restore_meta(root: &Path) -> Result<bool, OpenError> {
+        let dir = match Dir::open(root) {
+            Err(error) if error.is_not_found() => return Ok(false),
+            other => other?,
+        };
+        match dir.read(META, META_LIMIT) {
+            Ok(bytes) if serde_json::from_slice::<Meta>(&bytes).is_ok() => return Ok(false),
+            Err(error) if error.is_not_found() => return Ok(false),
+            Err(error) if !error.is_no_document() => return Err(error.into()),
+            _ => {}
+        }
+        let mut meta = Meta::new();
+        let pool = dir
+            .open_at(Area::Pool.path())
+            .and_then(|pool| pool.entries());
+        if pool.is_ok_and(|entries| !entries.is_empty()) {
+            meta.incompat.push(meta::POOL.to_owned());
+        }
+        let bytes = serde_json::to_vec_pretty(&meta).map_err(|source| OpenError::Meta {
+            path: dir.path().join(META),
+            source,
+        })?;
+        dir.replace(META, &bytes, 0o600, Durability::Durable)?;
+        Ok(true)
+    }
+
     /// Reads `meta.json`; a store without one is laid out first.
     fn check_meta(&self) -> Result<(), OpenError> {
         let root = &self.0.root;

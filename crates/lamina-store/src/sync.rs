@@ -190,6 +190,11 @@ pub(crate) fn drop_unsynced_of_other_boots(store: &Store) -> Result<(), SyncErro
     Ok(unsynced.sync()?)
 }
 
+/// Whether a marker is one of this boot: those of others are gone once the store is open.
+pub(crate) fn is_marker_of(boot: &crate::boot::BootId, name: &OsStr) -> bool {
+    Unsynced::parse(name).is_some_and(|(of, _)| of == boot.as_str())
+}
+
 fn unmark(unsynced: &Dir, marker: &OsStr) -> Result<(), PathError> {
     match unsynced.unlink(marker) {
         Err(error) if !error.is_not_found() => Err(error),

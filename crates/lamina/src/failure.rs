@@ -6,6 +6,7 @@ use std::fmt::Write;
 use lamina_types::ErrorKind;
 
 use crate::exit_codes;
+use crate::hints;
 use crate::ui::escape;
 
 /// A failed command: the only error type above the crates.
@@ -30,9 +31,9 @@ impl Failure {
     /// Returns the failure of an error from below.
     pub(crate) fn new(error: impl Error + 'static, kind: ErrorKind) -> Self {
         Self {
+            hints: hints::of_error(&error),
             error: Box::new(error),
             kind,
-            hints: Vec::new(),
             code: exit_codes::FAILED,
             silent: false,
         }
@@ -121,6 +122,7 @@ from_errors!(
     crate::config::ConfigError,
     lamina_distribution::CredentialsError,
     lamina_distribution::FetchError,
+    lamina_engine::CheckupError,
     lamina_engine::CleanupError,
     lamina_engine::CreateError,
     lamina_engine::DiffError,

@@ -1,5 +1,7 @@
 //! What to type next, by what failed and what it was about.
 
+use std::error::Error;
+
 use lamina_types::{ErrorKind, Reference};
 
 use crate::failure::Failure;
@@ -17,6 +19,19 @@ pub(crate) enum About<'a> {
     Container(&'a str),
     /// The store and the machine.
     Store,
+}
+
+/// Returns the hint that an error calls for whatever the command was. Errors of the store are
+/// wrapped transparently on their way up, so they are known by what they say.
+pub(crate) fn of_error(error: &dyn Error) -> Vec<String> {
+    let mut cause = Some(error);
+    while let Some(one) = cause {
+        if one.to_string().ends_with("has no split stream") {
+            return vec!["lamina system migrate converts what an older version left".to_owned()];
+        }
+        cause = one.source();
+    }
+    Vec::new()
 }
 
 /// Returns the registry of an image as the argument of a login; Docker Hub needs none.
@@ -62,6 +77,7 @@ pub(crate) fn with_hints(failure: Failure, about: About<'_>) -> Failure {
         (About::Container(name), Kind::FailedPrecondition) => {
             failure.hint(format!("lamina inspect {name} shows its state"))
         }
+        (About::Store, Kind::DataLoss) => failure.hint("lamina fsck --repair mends the store"),
         (_, Kind::ResourceExhausted) => failure
             .hint("df -h shows what is full; lamina rmi and lamina rm remove what is not needed"),
         (_, Kind::Unsupported) => failure.hint("lamina info shows what this machine can do"),

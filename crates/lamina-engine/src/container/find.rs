@@ -46,6 +46,8 @@ impl FindError {
 pub(crate) struct Container {
     pub dir: Dir,
     pub record: Record,
+    /// Its record cannot be read, and this one was made up: what is known without it.
+    pub damaged: bool,
 }
 
 impl Engine {
@@ -100,6 +102,39 @@ impl Engine {
             .collect())
     }
 
+    /// Opens a container whatever its record is like: one that is damaged is replaced by what the
+    /// container's folder, its name and its writable layer tell, which is enough to list and to
+    /// remove it.
+    pub(crate) fn load_any(&self, id: &ContainerId) -> Result<Container, FindError> {
+        let error = match self.load(id) {
+            Err(
+                error @ (FindError::Record(RecordError::Format { .. }) | FindError::Path { .. }),
+            ) => error,
+            other => return other,
+        };
+        let containers = self.store.dir(Area::Containers);
+        let Ok(dir) = containers.and_then(|dir| dir.open_at(id.as_str())) else {
+            return Err(error);
+        };
+        let pins = self.store.pins().list().unwrap_or_default();
+        let pin = pins
+            .into_iter()
+            .find(|(one, _)| one.as_str() == id.as_str());
+        Ok(Container {
+            dir,
+            record: Record::made_up(id, self.name_of(id), pin.map(|(_, pin)| pin)),
+            damaged: true,
+        })
+    }
+
+    /// Returns the name that leads to a container.
+    fn name_of(&self, id: &ContainerId) -> Option<ContainerName> {
+        let entries = self.store.dir(Area::Names).and_then(|dir| dir.entries());
+        let names = entries.unwrap_or_default().into_iter();
+        let mut names = names.filter_map(|entry| entry.name.to_str()?.parse().ok());
+        names.find(|name| matches!(self.named(name), Ok(Some(found)) if found == *id))
+    }
+
     /// Opens a container and reads its record.
     pub(crate) fn load(&self, id: &ContainerId) -> Result<Container, FindError> {
         let failed = |source: PathError| {
@@ -116,6 +151,10 @@ impl Engine {
         let dir = containers.open_at(id.as_str()).map_err(failed)?;
         let bytes = dir.read(record::FILE, record::LIMIT).map_err(failed)?;
         let record = Record::parse(&bytes, || dir.path().join(record::FILE))?;
-        Ok(Container { dir, record })
+        Ok(Container {
+            dir,
+            record,
+            damaged: false,
+        })
     }
 }

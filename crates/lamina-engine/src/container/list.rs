@@ -12,6 +12,9 @@ use crate::container::start;
 use crate::container::state::{ContainerState, ContainerStatus};
 use crate::record::Record;
 
+/// What is shown of a container in the place of what only its record tells.
+const UNKNOWN: &str = "<unknown>";
+
 /// One line of `ps`.
 #[derive(Debug, Clone)]
 pub struct ContainerSummary {
@@ -74,7 +77,7 @@ impl Engine {
         let mut list = Vec::new();
         for container in self.containers()? {
             let state = state_of(&container)?;
-            if self.is_left_over(&container, &state) {
+            if !container.damaged && self.is_left_over(&container, &state) {
                 // Best effort: one that cannot be removed is listed.
                 let cleaned = self.cleanup(&container.record.id).is_ok();
                 if cleaned && container.record.request.remove {
@@ -82,7 +85,12 @@ impl Engine {
                 }
             }
             if all || state.status == ContainerStatus::Running {
-                list.push(summary(container.record, state, now));
+                let mut line = summary(container.record, state, now);
+                if container.damaged {
+                    line.image = UNKNOWN.to_owned();
+                    line.status = "Damaged".to_owned();
+                }
+                list.push(line);
             }
         }
         list.sort_by(|a, b| b.created.cmp(&a.created));
@@ -95,10 +103,12 @@ impl Engine {
     pub(crate) fn containers(&self) -> Result<Vec<Container>, ListError> {
         let mut containers = Vec::new();
         for id in self.container_ids()? {
-            match self.load(&id) {
+            match self.load_any(&id) {
                 Ok(container) => containers.push(container),
                 // Being made or being removed.
                 Err(FindError::NotFound(_)) => {}
+                // One of another lamina must not hide the others.
+                Err(FindError::Record(_)) => {}
                 Err(error) => return Err(error.into()),
             }
         }

@@ -73,7 +73,7 @@ impl Engine {
         id: &ContainerId,
         options: RemoveOptions,
     ) -> Result<(), RemoveError> {
-        let container = self.load(id)?;
+        let container = self.load_any(id)?;
         if cleanup::is_alive(&container)? {
             if !options.force {
                 return Err(RemoveError::Running {
@@ -89,7 +89,7 @@ impl Engine {
             return Ok(());
         };
         // Its own cleanup may have been first, or a start.
-        let container = match self.load(id) {
+        let container = match self.load_any(id) {
             Err(FindError::NotFound(_)) => return Ok(()),
             other => other?,
         };

@@ -79,7 +79,11 @@ impl Engine {
             dir,
             rootfs,
         } = self.make(request, &image, id.clone(), explain)?;
-        let container = Container { dir, record };
+        let container = Container {
+            dir,
+            record,
+            damaged: false,
+        };
         if !container.record.request.remove {
             // What the program writes is the user's.
             operation

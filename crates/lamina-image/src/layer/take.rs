@@ -47,7 +47,7 @@ impl Taker<'_> {
         let digest = &source.blob.digest;
         if let Some(diff_id) = diff_id {
             self.op.lease(&[Line::Layer(diff_id.clone())])?;
-            if !self.keep_blob && self.store.layers().contains(diff_id)? {
+            if !self.keep_blob && self.is_here(diff_id)? {
                 source.progress.layer(digest, Phase::Exists);
                 return Ok(Taken::Existed);
             }
@@ -71,6 +71,25 @@ impl Taker<'_> {
         };
         source.progress.layer(digest, phase);
         Ok(taken)
+    }
+
+    /// Returns whether the layer is here and whole. One that lacks contents of its own gets them
+    /// from its tree, or goes: then it is unpacked again.
+    fn is_here(&self, diff_id: &DiffId) -> Result<bool, UnpackError> {
+        let layers = self.store.layers();
+        if !layers.contains(diff_id)? || layers.is_whole(diff_id)? {
+            return Ok(layers.contains(diff_id)?);
+        }
+        if layers.has_tree(diff_id)? {
+            // A container may be standing on the tree: it stays, however this ends.
+            let _ = self.store.refill(self.op, diff_id);
+            return Ok(true);
+        }
+        let _lock = layers.lock(diff_id, &mut |_| true)?;
+        if !layers.is_whole(diff_id)? {
+            layers.drop_damaged(diff_id)?;
+        }
+        Ok(layers.contains(diff_id)?)
     }
 
     fn fetch(&self, source: &BlobSource<'_>) -> Result<Fetch, UnpackError> {

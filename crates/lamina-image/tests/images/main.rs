@@ -7,6 +7,7 @@
 
 mod archives;
 mod concurrent;
+mod fsck;
 mod import;
 mod migrate;
 mod minimal;

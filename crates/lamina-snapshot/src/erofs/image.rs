@@ -12,6 +12,7 @@ use lamina_types::{DiffId, ErrorKind};
 use rustix::fs::OFlags;
 
 use super::merge::Merge;
+use crate::check::{self, Compared};
 use crate::snapshotter::{ImageKind, PrepareError};
 
 /// Raised when the same layers would give another image: old files are made anew then.
@@ -112,6 +113,45 @@ fn merge(store: &Store, diff_ids: &[DiffId], kind: ImageKind) -> Result<Tree, Pr
     Ok(merge.finish())
 }
 
+/// Tells images apart where one looks at mounts; the key, which the name begins with, is a hash.
+fn uuid(name: &str) -> [u8; 16] {
+    let mut uuid = [0; 16];
+    for (byte, digits) in uuid.iter_mut().zip(name.as_bytes().chunks(2)) {
+        let digits = std::str::from_utf8(digits).unwrap_or_default();
+        *byte = u8::from_str_radix(digits, 16).unwrap_or(0);
+    }
+    uuid
+}
+
+/// Says what is wrong with an image that is here; nothing with one of another version, which
+/// nobody uses. The same layers give the same bytes.
+pub(crate) fn differs(
+    store: &Store,
+    name: &str,
+    suffix: &str,
+    diff_ids: &[DiffId],
+) -> Result<Option<String>, PrepareError> {
+    let kind = match suffix.strip_prefix(&format!("{VERSION}.")) {
+        Some("erofs") => ImageKind::Container,
+        Some("view.erofs") => ImageKind::View,
+        _ => return Ok(None),
+    };
+    let images = store.dir(Area::Images)?;
+    let path = images.path().join(name);
+    let file = match check::open_file(images, name) {
+        Err(error) if error.is_not_found() => return Ok(None),
+        Err(error) => return Ok(Some(format!("cannot be read: {}", error.source))),
+        Ok(None) => return Ok(Some("it is no file".to_owned())),
+        Ok(Some(file)) => file,
+    };
+    let tree = merge(store, diff_ids, kind)?;
+    let mut compared = Compared::new(&file);
+    let written = lamina_erofs::write(&tree, uuid(name), &mut compared);
+    let same = written.and_then(|_| Ok(Compared::is_same(compared)?));
+    let same = same.map_err(|source| MergeError::Write { path, source })?;
+    Ok((!same).then(|| "is not what its layers give".to_owned()))
+}
+
 /// Where overlayfs finds an object: its path below the pool, after a slash.
 fn locate(object: &ObjectId) -> Vec<u8> {
     format!("/{}", ObjectKey::from(object).path()).into_bytes()
@@ -125,13 +165,7 @@ fn publish(store: &Store, name: &str, tree: &Tree) -> Result<(), PrepareError> {
     let images = store.dir(Area::Images)?;
     let path = || images.path().join(name);
     let file = images.unnamed_file(0o400)?;
-    let mut uuid = [0; 16];
-    // Tells images apart where one looks at mounts; the key is a hash.
-    for (byte, digits) in uuid.iter_mut().zip(name.as_bytes().chunks(2)) {
-        let digits = std::str::from_utf8(digits).unwrap_or_default();
-        *byte = u8::from_str_radix(digits, 16).unwrap_or(0);
-    }
-    let written = lamina_erofs::write(tree, uuid, BufWriter::new(&file));
+    let written = lamina_erofs::write(tree, uuid(name), BufWriter::new(&file));
     written.map_err(|source| MergeError::Write {
         path: path(),
         source,

@@ -24,6 +24,7 @@ use rustix::fs::Timespec;
 
 use super::stack::{Merged, Stack};
 use super::{GENERATED, publish};
+use crate::check::first_difference;
 use crate::metadata;
 use crate::points::{DIRECTORIES, FILES};
 use crate::snapshotter::{ImageKind, PrepareError};
@@ -92,6 +93,46 @@ fn name(key: &str, suffix: &str, hidden: usize) -> String {
         0 => format!("{key}.{suffix}"),
         hidden => format!("{key}.{suffix}-{hidden}"),
     }
+}
+
+/// Says what is wrong with a top that is here.
+pub(crate) fn differs(
+    store: &Store,
+    file: &str,
+    suffix: &str,
+    diff_ids: &[DiffId],
+) -> Result<Option<String>, PrepareError> {
+    let kind = match suffix.split('-').next() {
+        Some("top") => ImageKind::Container,
+        Some("view") => ImageKind::View,
+        _ => return Ok(None),
+    };
+    let found = match store.dir(Area::Images)?.open_at(Path::new(file).join(TREE)) {
+        Err(error) if error.is_not_found() || error.is_no_document() => {
+            return Ok(Some("it has no tree".to_owned()));
+        }
+        other => other?,
+    };
+    let stack = Stack::open(store, diff_ids)?;
+    let key = lamina_store::image_key(diff_ids);
+    if file
+        != name(
+            &key,
+            suffix.split('-').next().unwrap_or(suffix),
+            stack.hidden,
+        )
+    {
+        return Ok(Some(
+            "other layers are hidden than its name says".to_owned(),
+        ));
+    }
+    let op = store.ops().begin("check", &[])?;
+    let draft = op.draft()?;
+    let expected = draft.dir().mkdir(TREE, 0o755)?;
+    build(&stack, &expected, kind)?;
+    let differs = first_difference(&found, &expected)?;
+    op.finish()?;
+    Ok(differs.map(|path| format!("{path} is not what its layers give")))
 }
 
 /// Fills an empty directory.

@@ -1,7 +1,6 @@
 //! Marking: from the roots through the documents to blobs, layers and image keys.
 
 use std::collections::{HashMap, HashSet};
-use std::io;
 use std::rc::Rc;
 
 use lamina_types::oci::{Descriptor, ImageConfig};
@@ -178,12 +177,7 @@ impl<'s> Marker<'s> {
                 self.indexes.insert(diff_id.clone(), Rc::clone(&keys));
                 Ok(Some(keys))
             }
-            Err(LayerError::Path(error))
-                if error.source.kind() != io::ErrorKind::InvalidData
-                    && error.source.kind() != io::ErrorKind::FileTooLarge =>
-            {
-                Err(error.into())
-            }
+            Err(LayerError::Path(error)) if !error.is_no_document() => Err(error.into()),
             Err(error) => {
                 self.damaged.push(Damaged {
                     digest: diff_id.0.clone(),
@@ -282,10 +276,7 @@ impl<'s> Marker<'s> {
             Err(BlobError::Path(error)) if error.is_not_found() => {
                 expected.then(|| "missing".to_owned())
             }
-            Err(BlobError::Path(error))
-                if error.source.kind() != io::ErrorKind::InvalidData
-                    && error.source.kind() != io::ErrorKind::FileTooLarge =>
-            {
+            Err(BlobError::Path(error)) if !error.is_no_document() => {
                 return Err(error.into());
             }
             Err(error) => Some(error.to_string()),

@@ -58,11 +58,7 @@ impl LayerContents {
             Err(error) => Err(error),
         };
         let Some(tree) = root(PLAIN)? else {
-            return Ok(Self {
-                store: store.clone(),
-                tree: None,
-                odd: None,
-            });
+            return Ok(Self::pooled(store));
         };
         let odd = match root(REPLACED)? {
             None => None,
@@ -94,7 +90,17 @@ impl LayerContents {
         })
     }
 
-    fn file(&self, entry: &Entry, object: &ObjectRef) -> io::Result<File> {
+    /// Those of a layer whose contents are in the pool, whatever tree it has besides.
+    pub(crate) fn pooled(store: &Store) -> Self {
+        Self {
+            store: store.clone(),
+            tree: None,
+            odd: None,
+        }
+    }
+
+    /// Opens the file that has an entry's content; its bytes are not hashed.
+    pub(crate) fn file(&self, entry: &Entry, object: &ObjectRef) -> io::Result<File> {
         let found = match (&self.tree, &self.odd) {
             (Some(tree), None) => by_path(tree, entry),
             (Some(tree), Some(odd)) => odd.find(tree, entry, object),

@@ -57,6 +57,20 @@ impl Layers<'_> {
         if is_pooled()? {
             return Ok(());
         }
+        self.copy_to_pool(op, diff_id)?;
+        self.0.require(POOL)?;
+        self.set_pooled(diff_id)
+    }
+
+    /// Puts the contents of a layer's tree into the pool as far as they are not there, whatever the
+    /// layer says. Durable on return; leases the layer for `op`.
+    pub(crate) fn pool_again(&self, op: &Operation, diff_id: &DiffId) -> Result<(), LayerError> {
+        op.lease(&[Line::Layer(diff_id.clone())])?;
+        let _lock = self.lock(diff_id, &mut |_| true)?;
+        self.copy_to_pool(op, diff_id)
+    }
+
+    fn copy_to_pool(&self, op: &Operation, diff_id: &DiffId) -> Result<(), LayerError> {
         let split = self.split(diff_id)?;
         let split = split.ok_or_else(|| LayerError::NoSplit(diff_id.clone()))?;
         let mut contents = self.contents(diff_id)?;
@@ -72,9 +86,7 @@ impl Layers<'_> {
         writer
             .finish()
             .map_err(|failure| LayerError::Pool(Box::new(failure)))?;
-        self.0.root().syncfs()?;
-        self.0.require(POOL)?;
-        self.set_pooled(diff_id)
+        Ok(self.0.root().syncfs()?)
     }
 
     fn set_pooled(&self, diff_id: &DiffId) -> Result<(), LayerError> {
@@ -177,6 +189,15 @@ fn copy(
         ended.map_err(RebuildError::Write)?;
     }
     Ok(())
+}
+
+/// Reads one content and returns its id.
+pub(crate) fn content_id(
+    entry: &Entry,
+    object: &ObjectRef,
+    contents: &mut impl Contents,
+) -> io::Result<ObjectId> {
+    content(entry, object, contents, &mut (), &mut vec![0; CHUNK])
 }
 
 /// Passes one content on and returns its id.

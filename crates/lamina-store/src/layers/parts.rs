@@ -141,7 +141,7 @@ impl Layers<'_> {
         Ok(layer.sync()?)
     }
 
-    pub(super) fn dir(&self, diff_id: &DiffId) -> Result<Dir, LayerError> {
+    pub(crate) fn dir(&self, diff_id: &DiffId) -> Result<Dir, LayerError> {
         Ok(self.0.dir(Area::Layers)?.open_at(diff_id.0.hex())?)
     }
 }

@@ -28,6 +28,29 @@ enum StoredPath {
     Bytes(Vec<u8>),
 }
 
+/// Returns the bytes of `layer.json`.
+pub(crate) fn stored_info(info: &LayerInfo) -> Vec<u8> {
+    serde_json::to_vec(&Stored::new(info)).expect("a description has string keys and plain values")
+}
+
+/// Refuses members that are not read.
+pub(super) fn refuse_unknown(bytes: &[u8]) -> serde_json::Result<()> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only the names of the members are of interest")]
+    struct Strict {
+        version: u32,
+        size: u64,
+        entries: u64,
+        implied: Vec<StoredPath>,
+        #[serde(default)]
+        opaque_root: bool,
+        #[serde(default)]
+        pooled: bool,
+    }
+    serde_json::from_slice::<Strict>(bytes).map(drop)
+}
+
 impl Stored {
     pub(super) fn new(info: &LayerInfo) -> Self {
         let path = |path: &PathBuf| match path.to_str() {

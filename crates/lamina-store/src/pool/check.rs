@@ -20,20 +20,20 @@ const ATTRIBUTE: &str = "user.lamina.object";
 const LENGTH: usize = 41;
 
 /// A batch of objects that were linked together.
-pub(super) type Batch = [u8; 8];
+pub(crate) type Batch = [u8; 8];
 
 /// What an object's attribute says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Seal {
-    pub(super) id: ObjectId,
-    pub(super) batch: Batch,
+pub(crate) struct Seal {
+    pub(crate) id: ObjectId,
+    pub(crate) batch: Batch,
     /// The id is not the hash of the bytes.
-    pub(super) holes: bool,
+    pub(crate) holes: bool,
 }
 
 impl Seal {
     /// Reads the attribute; `None` for a file that has none or another.
-    pub(super) fn of(file: impl AsFd) -> io::Result<Option<Self>> {
+    pub(crate) fn of(file: impl AsFd) -> io::Result<Option<Self>> {
         let mut bytes = [0; LENGTH + 1];
         let length = match rustix::fs::fgetxattr(file, ATTRIBUTE, &mut bytes[..]) {
             Err(Errno::NODATA | Errno::RANGE) => return Ok(None),
@@ -66,7 +66,7 @@ impl Seal {
 
 /// What is at an object's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Found {
+pub(crate) enum Found {
     /// The object.
     Here {
         /// What it takes on the disk, in units of 512 bytes.
@@ -78,7 +78,7 @@ pub(super) enum Found {
 }
 
 impl Pool<'_> {
-    pub(super) fn find(&self, id: &ObjectId, size: u64) -> Result<Found, PoolError> {
+    pub(crate) fn find(&self, id: &ObjectId, size: u64) -> Result<Found, PoolError> {
         let path = ObjectKey::from(id).path();
         let whole = || self.path().join(&path);
         let file = match self.0.dir(Area::Pool)?.open_file(&path, OFlags::RDONLY) {

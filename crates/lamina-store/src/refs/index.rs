@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use lamina_fs::{Dir, Durability, PathError};
 use lamina_types::oci::{Descriptor, Index, Manifest, media};
+use lamina_types::{Digest, ImageId, Reference};
 
 use super::{Ref, RefError};
 use crate::area::Area;
@@ -15,6 +16,7 @@ const LAYOUT_TEXT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 /// The annotation by which other tools name an image of a layout (OCI image-spec, annotations).
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 const MANIFEST_LIMIT: u64 = 4 << 20;
+const INDEX_LIMIT: u64 = 64 << 20;
 
 /// Makes an empty image layout. Idempotent.
 pub(crate) fn lay_out_oci(oci: &Dir) -> Result<(), PathError> {
@@ -30,8 +32,100 @@ pub(crate) fn lay_out_oci(oci: &Dir) -> Result<(), PathError> {
 
 /// Writes the index anew from the names; the caller holds their lock.
 ///
-/// A reader sees the old or the new index. Nothing of ours reads it.
+/// A reader sees the old or the new index. It is read here only to restore a damaged name.
 pub(super) fn regenerate(store: &Store) -> Result<(), RefError> {
+    let oci = store.dir(Area::Oci)?;
+    let bytes = bytes(store)?;
+    Ok(oci.replace(INDEX, &bytes, 0o644, Durability::Durable)?)
+}
+
+/// Writes the file that says that this is an image layout.
+pub(super) fn write_layout(oci: &Dir) -> Result<(), PathError> {
+    oci.replace(LAYOUT, LAYOUT_TEXT, 0o644, Durability::Durable)
+}
+
+/// Returns which files of the layout are not what they would be if they were written now.
+pub(crate) fn stale(store: &Store) -> Result<Vec<&'static str>, RefError> {
+    let oci = store.dir(Area::Oci)?;
+    let mut stale = Vec::new();
+    if !oci
+        .read(LAYOUT, INDEX_LIMIT)
+        .is_ok_and(|found| found == LAYOUT_TEXT)
+    {
+        stale.push(LAYOUT);
+    }
+    let value = |bytes: &[u8]| serde_json::from_slice::<Index>(bytes).ok();
+    let found = oci
+        .read(INDEX, INDEX_LIMIT)
+        .ok()
+        .and_then(|bytes| value(&bytes));
+    let listed = found.map(|index| index.manifests);
+    if listed != value(&bytes(store)?).map(|index| index.manifests) {
+        stale.push(INDEX);
+    }
+    Ok(stale)
+}
+
+fn manifest_of(store: &Store, digest: &Digest) -> Option<(Manifest, u64)> {
+    let bytes = store.blobs().read(digest, MANIFEST_LIMIT).ok()?;
+    let manifest = serde_json::from_slice(&bytes).ok()?;
+    Some((manifest, bytes.len() as u64))
+}
+
+fn now() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}
+
+/// Returns what the file of a name should say: `read` as far as its documents do not contradict
+/// it, else what the index lists for a name with such a file.
+pub(super) fn corrected(store: &Store, file: &str, read: Option<Ref>) -> Option<Ref> {
+    if let Some(mut entry) = read
+        && let Some((manifest, size)) = manifest_of(store, &entry.manifest.digest)
+    {
+        entry.image = ImageId(manifest.config.digest);
+        entry.manifest.size = size;
+        let own = manifest
+            .media_type
+            .unwrap_or_else(|| media::OCI_MANIFEST.to_owned());
+        entry.manifest.media_type = own;
+        let index = store.blobs().read(&entry.target.digest, MANIFEST_LIMIT);
+        let index = index.ok().and_then(|bytes| {
+            let index = serde_json::from_slice::<Index>(&bytes).ok()?;
+            Some((index, bytes.len() as u64))
+        });
+        match index {
+            Some((index, size)) if entry.target.digest != entry.manifest.digest => {
+                entry.target.size = size;
+                let own = index
+                    .media_type
+                    .unwrap_or_else(|| media::OCI_INDEX.to_owned());
+                entry.target.media_type = own;
+            }
+            _ => entry.target = entry.manifest.clone(),
+        }
+        return Some(entry);
+    }
+    let oci = store.dir(Area::Oci).ok()?;
+    let bytes = oci.read(INDEX, INDEX_LIMIT).ok()?;
+    let index: Index = serde_json::from_slice(&bytes).ok()?;
+    let found = index.manifests.into_iter().find_map(|mut descriptor| {
+        let name = descriptor.annotations.remove(REF_NAME)?;
+        let name = name.parse::<Reference>().ok()?;
+        (super::file_name(&name) == file).then_some((name, descriptor))
+    });
+    let (name, manifest) = found?;
+    let (document, _) = manifest_of(store, &manifest.digest)?;
+    Some(Ref {
+        name,
+        target: manifest.clone(),
+        image: ImageId(document.config.digest),
+        manifest,
+        updated: now(),
+    })
+}
+
+fn bytes(store: &Store) -> Result<Vec<u8>, RefError> {
     let mut manifests = Vec::new();
     for entry in store.refs().list()? {
         if blobs_are_here(store, &entry) {
@@ -44,12 +138,10 @@ pub(super) fn regenerate(store: &Store) -> Result<(), RefError> {
         manifests,
         annotations: BTreeMap::new(),
     };
-    let oci = store.dir(Area::Oci)?;
-    let bytes = serde_json::to_vec(&index).map_err(|source| RefError::Format {
-        path: oci.path().join(INDEX),
+    serde_json::to_vec(&index).map_err(|source| RefError::Format {
+        path: store.path(Area::Oci).join(INDEX),
         source,
-    })?;
-    Ok(oci.replace(INDEX, &bytes, 0o644, Durability::Durable)?)
+    })
 }
 
 fn described(entry: Ref) -> Descriptor {

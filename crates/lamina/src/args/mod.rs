@@ -23,5 +23,6 @@ pub(crate) use images::{
 pub(crate) use lists::{ImagesArgs, InspectArgs, PsArgs};
 pub(crate) use registries::{LoginArgs, LogoutArgs, SearchTagsArgs, ServeArgs};
 pub(crate) use system::{
-    DfArgs, InfoArgs, MarkdownHelpArgs, MigrateArgs, TidyArgs, UndoArgs, VersionArgs, WhyArgs,
+    DfArgs, FsckArgs, InfoArgs, MarkdownHelpArgs, MigrateArgs, TidyArgs, UndoArgs, VersionArgs,
+    WhyArgs,
 };

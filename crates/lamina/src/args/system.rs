@@ -50,6 +50,26 @@ pub(crate) struct UndoArgs {
 #[derive(Debug, Args)]
 pub(crate) struct TidyArgs {}
 
+/// `lamina fsck`.
+#[derive(Debug, Args)]
+pub(crate) struct FsckArgs {
+    /// Mend what can be mended: from what is here, or from the registries of the images; drop the rest
+    #[arg(long)]
+    pub(crate) repair: bool,
+    /// Read and hash no contents: compare names, sizes, modes and documents only
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// How many threads read (default: one for each processor)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) threads: Option<u16>,
+    /// Don't show how far it has come
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// Format output: text or json
+    #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = ["text", "json"])]
+    pub(crate) format: String,
+}
+
 /// `lamina system migrate`.
 #[derive(Debug, Args)]
 pub(crate) struct MigrateArgs {}

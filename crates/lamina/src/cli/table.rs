@@ -1,7 +1,7 @@
 //! The table of commands: names, usage, one line each, and where they stand.
 
 use crate::args::{
-    BlobsArgs, CleanupArgs, CreateArgs, CreateMinimalArgs, DfArgs, DiffArgs, HistoryArgs,
+    BlobsArgs, CleanupArgs, CreateArgs, CreateMinimalArgs, DfArgs, DiffArgs, FsckArgs, HistoryArgs,
     ImagesArgs, ImportArgs, InfoArgs, InspectArgs, KillArgs, LoadArgs, LoginArgs, LogoutArgs,
     LogsArgs, MarkdownHelpArgs, MigrateArgs, PsArgs, PullArgs, PushArgs, RmArgs, RmiArgs, RunArgs,
     SaveArgs, SearchTagsArgs, ServeArgs, StartArgs, StopArgs, TagArgs, TidyArgs, TreeArgs,
@@ -123,6 +123,11 @@ const WHY: Entry = entry::<WhyArgs>(
 );
 const UNDO: Entry = entry::<UndoArgs>("undo", "[ID]", "Bring back what a command removed");
 const TIDY: Entry = entry::<TidyArgs>("__tidy", "", "End the time of what was removed").hidden();
+const FSCK: Entry = entry::<FsckArgs>(
+    "fsck",
+    "",
+    "Check everything in the store, and mend what is damaged",
+);
 const VERSION: Entry = entry::<VersionArgs>("version", "", "Show the version information");
 const CLEANUP: Entry = entry::<CleanupArgs>(
     "cleanup",
@@ -152,7 +157,7 @@ pub(crate) const GROUPS: [Group; 5] = [
     },
     Group {
         title: "System",
-        entries: &[INSPECT, UNDO, DF, WHY, INFO, VERSION],
+        entries: &[INSPECT, UNDO, DF, WHY, FSCK, INFO, VERSION],
     },
     Group {
         title: "",
@@ -200,7 +205,7 @@ pub(crate) const MANAGEMENT: [Group; 4] = [
     },
     Group {
         title: "system",
-        entries: &[DF, WHY, INFO, MIGRATE],
+        entries: &[DF, WHY, FSCK, INFO, MIGRATE],
     },
     Group {
         title: "registry",

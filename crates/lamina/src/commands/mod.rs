@@ -6,6 +6,7 @@ mod df;
 mod diff;
 mod foreground;
 mod format;
+mod fsck;
 mod history;
 mod image_tree;
 mod images;

@@ -56,6 +56,7 @@ fn help_lists_the_commands_in_groups() {
       undo        Bring back what a command removed
       df          Show disk usage
       why         Tell what keeps something in the store
+      fsck        Check everything in the store, and mend what is damaged
       info        Display system-wide information
       version     Show the version information
 

@@ -2,6 +2,7 @@
 //!
 //! - `help`: what is printed without a container: help, version, mistakes in the arguments;
 //! - `run`: containers of the built-in image, their exit codes, output and end;
+//! - `fsck`: damage, and the other commands in a damaged store;
 //! - `ledger`: what things take on the disk, and what keeps them;
 //! - `lists`: what lists and documents show;
 //! - `images`: the life of an image without a registry;
@@ -14,6 +15,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod fsck;
 mod help;
 mod images;
 mod killed;

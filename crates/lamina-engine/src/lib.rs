@@ -35,6 +35,7 @@ mod images;
 mod info;
 mod names;
 mod process;
+mod prune;
 mod record;
 mod request;
 mod rootfs;
@@ -62,6 +63,10 @@ pub use engine::{Engine, EngineConfig, MakeClient, OpenError};
 pub use fsck::{CheckupError, Diagnosis};
 pub use info::{Info, InfoError};
 pub use process::ProcessError;
+pub use prune::{
+    LabelFilter, PlannedContainer, PlannedImage, PruneError, PruneImages, PrunePlan, PruneRequest,
+    Pruned, Skipped,
+};
 pub use record::{Record, RecordError, VolumeUse};
 pub use request::{
     CreateRequest, IsolationRequest, NamespaceMode, NetworkMode, ProcessRequest, PullPolicy,

@@ -132,9 +132,14 @@ impl Store {
     /// Runs beside anything else: whoever pulls, runs or removes meanwhile waits for a batch at
     /// most. May be killed at any point. [`Store::empty_trash`] frees the space.
     pub fn collect(&self, options: &CollectOptions) -> Result<Collected, CollectError> {
+        self.collect_with(&|_| options.partials)
+    }
+
+    /// The same with those partial downloads that nobody is continuing and that `partials` names.
+    pub fn collect_with(&self, partials: &dyn Fn(&str) -> bool) -> Result<Collected, CollectError> {
         let mut marker = Marker::new(self);
         let marks = marker.mark()?;
-        let mut candidates = self.candidates(options)?;
+        let mut candidates = self.candidates(partials)?;
         candidates.retain(|candidate| !candidate.is_marked(&marks));
         let mut collected = Collected::default();
         for batch in candidates.chunks(BATCH) {
@@ -151,7 +156,7 @@ impl Store {
         Ok(collected)
     }
 
-    fn candidates(&self, options: &CollectOptions) -> Result<Vec<Candidate>, PathError> {
+    fn candidates(&self, partials: &dyn Fn(&str) -> bool) -> Result<Vec<Candidate>, PathError> {
         let mut all = Vec::new();
         for (area, algorithm) in [(Area::BlobsSha256, "sha256"), (Area::BlobsSha512, "sha512")] {
             let entries = self.dir(area)?.entries()?.into_iter();
@@ -177,14 +182,12 @@ impl Store {
                 .filter(|snapshot| snapshot.pin.is_none() && !snapshot.kept)
                 .map(|snapshot| Candidate::Snapshot(snapshot.name)),
         );
-        if options.partials {
-            let partials = self.dir(Area::Partial)?.entries()?.into_iter();
-            all.extend(partials.map(|entry| {
-                let digest = entry.name.to_str().map(|name| name.replacen('-', ":", 1));
-                let digest = digest.and_then(|text| text.parse().ok());
-                Candidate::Partial(entry.name, digest)
-            }));
-        }
+        let entries = self.dir(Area::Partial)?.entries()?.into_iter();
+        all.extend(entries.filter_map(|entry| {
+            let name = entry.name.to_string_lossy();
+            let digest = name.replacen('-', ":", 1).parse().ok();
+            partials(&name).then(|| Candidate::Partial(entry.name.clone(), digest))
+        }));
         Ok(all)
     }
 

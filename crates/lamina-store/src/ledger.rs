@@ -16,6 +16,7 @@ mod shares;
 mod space;
 mod subject;
 mod why;
+mod without;
 
 pub use shares::{ImageShare, Shares};
 pub use space::Space;

@@ -133,6 +133,7 @@ from_errors!(
     lamina_engine::ListError,
     lamina_engine::LogsError,
     lamina_engine::OpenError,
+    lamina_engine::PruneError,
     lamina_engine::RemoveError,
     lamina_engine::StartError,
     lamina_engine::StopError,

@@ -2,7 +2,7 @@
 
 use lamina_fs::LockError;
 use lamina_monitor::LivenessError;
-use lamina_store::{Removal, RemovedContainer};
+use lamina_store::{Removal, RemovalError, RemovedContainer};
 use lamina_types::{ContainerId, ErrorKind};
 
 use crate::Engine;
@@ -43,6 +43,9 @@ pub enum RemoveError {
     /// Parts of it cannot be removed; the next command tries again.
     #[error(transparent)]
     Cleanup(#[from] CleanupError),
+    /// What it alone held cannot be freed.
+    #[error(transparent)]
+    Removal(#[from] RemovalError),
 }
 
 impl RemoveError {
@@ -55,6 +58,7 @@ impl RemoveError {
             Self::Stop(error) => error.kind(),
             Self::Lock(error) => error.kind(),
             Self::Cleanup(error) => error.kind(),
+            Self::Removal(error) => error.kind(),
         }
     }
 }
@@ -62,7 +66,10 @@ impl RemoveError {
 impl Engine {
     /// Removes a container at once. Killed in the middle, the next command removes the rest.
     pub fn remove(&self, id: &ContainerId, options: RemoveOptions) -> Result<(), RemoveError> {
-        self.remove_into(&mut Removal::at_once(&self.store), id, options)
+        let mut removal = Removal::at_once(&self.store);
+        self.remove_into(&mut removal, id, options)?;
+        removal.finish()?;
+        Ok(())
     }
 
     /// Removes a container as a part of a command's removals, which may be undone. One that was
@@ -103,10 +110,23 @@ impl Engine {
             true => self.move_away(removal, &container, options.volumes),
             false => {
                 let volumes = options.volumes || goes_with_run;
-                self.remove_all(&container, volumes, Word::Found)
+                let failures = self.remove_all(&container, volumes, Word::Found);
+                if !self.has_name(&container) {
+                    // It may have been the last to hold its image's layers.
+                    removal.loosen();
+                }
+                failures
             }
         };
         Ok(cleanup::finish(id, failures)?)
+    }
+
+    /// Says whether the image of a container has a name.
+    fn has_name(&self, container: &Container) -> bool {
+        let names = self.store.refs().list().unwrap_or_default();
+        names
+            .iter()
+            .any(|entry| entry.image == container.record.image)
     }
 
     /// Ends what is left of the run and moves the container to where it can be brought back from.

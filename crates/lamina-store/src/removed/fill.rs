@@ -190,6 +190,11 @@ impl Removal {
         Ok(())
     }
 
+    /// Notes that something was removed at once whose parts may be held by nothing any more.
+    pub fn loosen(&mut self) {
+        self.loose = true;
+    }
+
     /// Ends the removals. Of those at once, what nothing holds any more is collected.
     pub fn finish(mut self) -> Result<Finished, RemovalError> {
         let mut finished = Finished::default();

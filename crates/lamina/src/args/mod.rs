@@ -23,6 +23,6 @@ pub(crate) use images::{
 pub(crate) use lists::{ImagesArgs, InspectArgs, PsArgs};
 pub(crate) use registries::{LoginArgs, LogoutArgs, SearchTagsArgs, ServeArgs};
 pub(crate) use system::{
-    DfArgs, FsckArgs, InfoArgs, MarkdownHelpArgs, MigrateArgs, TidyArgs, UndoArgs, VersionArgs,
-    WhyArgs,
+    ContainerPruneArgs, DfArgs, FsckArgs, ImagePruneArgs, InfoArgs, MarkdownHelpArgs, MigrateArgs,
+    PruneArgs, PruneFlags, TidyArgs, UndoArgs, VersionArgs, WhyArgs,
 };

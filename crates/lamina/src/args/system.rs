@@ -32,6 +32,65 @@ pub(crate) struct WhyArgs {
     pub(crate) subject: String,
 }
 
+/// What all `prune` commands have.
+#[derive(Debug, Args)]
+pub(crate) struct PruneFlags {
+    /// Do not prompt for confirmation
+    #[arg(short, long)]
+    pub(crate) force: bool,
+    /// Provide filter values (e.g. "label=<key>=<value>", "until=24h")
+    #[arg(long, value_name = "FILTER")]
+    pub(crate) filter: Vec<String>,
+    /// Only what was made before: a time, or 48h for before two days
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<String>,
+    /// Show what would go and what that frees, and remove nothing
+    #[arg(long)]
+    pub(crate) plan: bool,
+    /// Format output of --plan: table, json, or a Go template
+    #[arg(long, value_name = "FORMAT", requires = "plan")]
+    pub(crate) format: Option<String>,
+    /// Free the space now, that of earlier removals too; it cannot be undone
+    #[arg(long)]
+    pub(crate) now: bool,
+}
+
+/// `lamina prune`, `lamina system prune`.
+#[derive(Debug, Args)]
+pub(crate) struct PruneArgs {
+    /// Remove all unused images not just dangling ones
+    #[arg(short, long)]
+    pub(crate) all: bool,
+    /// Remove anonymous volumes that no container uses
+    #[arg(long)]
+    pub(crate) volumes: bool,
+    /// Of every repository remove all unused images but the newest N
+    #[arg(long, value_name = "N")]
+    pub(crate) keep_last: Option<usize>,
+    #[command(flatten)]
+    pub(crate) flags: PruneFlags,
+}
+
+/// `lamina image prune`.
+#[derive(Debug, Args)]
+pub(crate) struct ImagePruneArgs {
+    /// Remove all unused images, not just dangling ones
+    #[arg(short, long)]
+    pub(crate) all: bool,
+    /// Of every repository remove all unused images but the newest N
+    #[arg(long, value_name = "N")]
+    pub(crate) keep_last: Option<usize>,
+    #[command(flatten)]
+    pub(crate) flags: PruneFlags,
+}
+
+/// `lamina container prune`.
+#[derive(Debug, Args)]
+pub(crate) struct ContainerPruneArgs {
+    #[command(flatten)]
+    pub(crate) flags: PruneFlags,
+}
+
 /// `lamina undo`.
 #[derive(Debug, Args)]
 pub(crate) struct UndoArgs {

@@ -1,11 +1,11 @@
 //! The table of commands: names, usage, one line each, and where they stand.
 
 use crate::args::{
-    BlobsArgs, CleanupArgs, CreateArgs, CreateMinimalArgs, DfArgs, DiffArgs, FsckArgs, HistoryArgs,
-    ImagesArgs, ImportArgs, InfoArgs, InspectArgs, KillArgs, LoadArgs, LoginArgs, LogoutArgs,
-    LogsArgs, MarkdownHelpArgs, MigrateArgs, PsArgs, PullArgs, PushArgs, RmArgs, RmiArgs, RunArgs,
-    SaveArgs, SearchTagsArgs, ServeArgs, StartArgs, StopArgs, TagArgs, TidyArgs, TreeArgs,
-    UndoArgs, UntagArgs, VersionArgs, WaitArgs, WhyArgs,
+    BlobsArgs, CleanupArgs, ContainerPruneArgs, CreateArgs, CreateMinimalArgs, DfArgs, DiffArgs,
+    FsckArgs, HistoryArgs, ImagePruneArgs, ImagesArgs, ImportArgs, InfoArgs, InspectArgs, KillArgs,
+    LoadArgs, LoginArgs, LogoutArgs, LogsArgs, MarkdownHelpArgs, MigrateArgs, PruneArgs, PsArgs,
+    PullArgs, PushArgs, RmArgs, RmiArgs, RunArgs, SaveArgs, SearchTagsArgs, ServeArgs, StartArgs,
+    StopArgs, TagArgs, TidyArgs, TreeArgs, UndoArgs, UntagArgs, VersionArgs, WaitArgs, WhyArgs,
 };
 use crate::commands::{InspectContainer, InspectImage};
 
@@ -121,6 +121,14 @@ const WHY: Entry = entry::<WhyArgs>(
     "DIGEST|PATH|IMAGE",
     "Tell what keeps something in the store",
 );
+const PRUNE: Entry = entry::<PruneArgs>(
+    "prune",
+    "",
+    "Remove stopped containers, dangling images and what nothing needs",
+);
+const IMAGE_PRUNE: Entry = entry::<ImagePruneArgs>("prune", "", "Remove unused images");
+const CONTAINER_PRUNE: Entry =
+    entry::<ContainerPruneArgs>("prune", "", "Remove all stopped containers");
 const UNDO: Entry = entry::<UndoArgs>("undo", "[ID]", "Bring back what a command removed");
 const TIDY: Entry = entry::<TidyArgs>("__tidy", "", "End the time of what was removed").hidden();
 const FSCK: Entry = entry::<FsckArgs>(
@@ -157,7 +165,7 @@ pub(crate) const GROUPS: [Group; 5] = [
     },
     Group {
         title: "System",
-        entries: &[INSPECT, UNDO, DF, WHY, FSCK, INFO, VERSION],
+        entries: &[INSPECT, PRUNE, UNDO, DF, WHY, FSCK, INFO, VERSION],
     },
     Group {
         title: "",
@@ -177,6 +185,7 @@ pub(crate) const MANAGEMENT: [Group; 4] = [
             KILL,
             WAIT,
             RM.also(&["remove"]),
+            CONTAINER_PRUNE,
             PS.named("ls").also(&["ps", "list"]),
             LOGS,
             DIFF,
@@ -198,6 +207,7 @@ pub(crate) const MANAGEMENT: [Group; 4] = [
             HISTORY,
             TREE,
             RMI.named("rm").also(&["remove"]),
+            IMAGE_PRUNE,
             INSPECT_IMAGE,
             BLOBS,
             MINIMAL,
@@ -205,7 +215,7 @@ pub(crate) const MANAGEMENT: [Group; 4] = [
     },
     Group {
         title: "system",
-        entries: &[DF, WHY, FSCK, INFO, MIGRATE],
+        entries: &[PRUNE, UNDO, DF, WHY, FSCK, INFO, MIGRATE],
     },
     Group {
         title: "registry",

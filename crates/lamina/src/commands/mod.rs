@@ -16,6 +16,7 @@ mod login;
 mod logs;
 mod migrate;
 mod monitor;
+mod prune;
 mod ps;
 mod pull;
 mod push;

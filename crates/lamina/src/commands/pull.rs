@@ -97,6 +97,7 @@ impl Verb for LoadArgs {
             }
         }
         ui::out(&text)?;
+        app.tidy(&engine);
         Ok(exit_codes::SUCCESS)
     }
 }
@@ -121,6 +122,7 @@ impl Verb for ImportArgs {
             .map_err(|error| with_hints(Failure::from(error), About::Store))?;
         drop(progress);
         ui::out(&format!("{id}\n"))?;
+        app.tidy(&engine);
         Ok(exit_codes::SUCCESS)
     }
 }

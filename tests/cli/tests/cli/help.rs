@@ -53,6 +53,7 @@ fn help_lists_the_commands_in_groups() {
 
     System:
       inspect     Return low-level information on containers and images
+      prune       Remove stopped containers, dangling images and what nothing needs
       undo        Bring back what a command removed
       df          Show disk usage
       why         Tell what keeps something in the store

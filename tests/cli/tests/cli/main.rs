@@ -11,6 +11,7 @@
 //! - `tty`: a real terminal;
 //! - `undo`: removals that are taken back;
 //! - `killed`: killed and interrupted commands;
+//! - `prune`: what nobody uses goes;
 //! - `parallel`: many runs at the same time.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
@@ -22,6 +23,7 @@ mod killed;
 mod ledger;
 mod lists;
 mod parallel;
+mod prune;
 mod registries;
 mod run;
 mod save;

@@ -13,7 +13,7 @@ type Times = [(String, Vec<f64>)];
 pub(super) fn start(times: &Times, steps: &str, rounds: usize) -> String {
     let mut text = format!(
         "## Start and remove: `run --rm --network none IMAGE true`\n\n\
-         A container of one static busybox, on a new ext4 with a journal; {rounds} rounds in turn, whole processes. \
+         A container of one static busybox, on a new ext4 with a journal; {rounds} rounds in turn, whole processes, each after 150 ms of quiet. \
          `cargo xtask bench start` reproduces it.\n\n{}",
         table(times, "floor", "× floor")
     );

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
@@ -77,6 +77,11 @@ pub(super) fn lamina_in(root: &Path, run: &Path) -> Command {
     command
 }
 
+/// How long the machine is left alone before every start. What one contender leaves to the
+/// kernel's workers (the end of a network namespace takes them tens of milliseconds) would
+/// otherwise be paid by the next: the floor, coming after Docker, took three times its own time.
+const SETTLE: Duration = Duration::from_millis(150);
+
 /// Runs everyone once unmeasured, then `rounds` times in turn. Milliseconds, by contender.
 fn measure(contenders: &[Contender], rounds: usize) -> Result<Vec<(String, Vec<f64>)>> {
     let mut times: Vec<(String, Vec<f64>)> = contenders
@@ -87,6 +92,7 @@ fn measure(contenders: &[Contender], rounds: usize) -> Result<Vec<(String, Vec<f
         for (contender, (name, times)) in contenders.iter().zip(&mut times) {
             let mut command = (contender.command)(round);
             command.stdin(Stdio::null()).stdout(Stdio::null());
+            std::thread::sleep(SETTLE);
             let start = Instant::now();
             let status = command.status()?;
             let took = start.elapsed().as_secs_f64() * 1e3;

@@ -13,6 +13,7 @@ use lamina_store::{Removal, Store, Window};
 use lamina_types::{ContainerId, ErrorKind, Rootfs, instance_suffix};
 
 use crate::cgroups::Hierarchies;
+use crate::container::early;
 use crate::rootfs::RootfsError;
 
 /// Where an engine keeps things, and what it works with. Plain values: the binary decides them.
@@ -147,7 +148,7 @@ impl Engine {
 
     /// Returns the bundle of a container.
     pub(crate) fn bundle(&self, id: &ContainerId) -> PathBuf {
-        self.config.run.join("containers").join(id.as_str())
+        early::bundle(&self.config.run, id)
     }
 
     /// Returns the configuration.

@@ -47,6 +47,7 @@ mod volumes;
 pub use container::cleanup::{CleanupError, CleanupFailure};
 pub use container::create::CreateError;
 pub use container::diff::DiffError;
+pub use container::early::Early;
 pub use container::find::FindError;
 pub use container::inspect::{ContainerInspect, InspectError};
 pub use container::kill::KillError;

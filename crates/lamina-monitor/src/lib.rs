@@ -38,7 +38,7 @@ pub use config::{LogConfig, LogDriver, MONITOR_JSON, MonitorConfig};
 pub use detach_keys::{DetachKeys, DetachKeysError};
 pub use liveness::{Liveness, LivenessError, liveness};
 pub use process::main;
-pub use protocol::Failure;
+pub use protocol::{Failure, Rest};
 pub use record::{ExitRecord, State, Status, read_exit, read_state};
 pub use time::{Time, TimeError};
 

@@ -23,6 +23,8 @@ pub struct Ahead {
     pub(crate) hierarchies: Hierarchies,
     /// A new network namespace with loopback up.
     pub(crate) network: Option<OwnedFd>,
+    /// A CPU that is free for now: init begins there.
+    pub idle_cpu: Option<usize>,
 }
 
 impl Ahead {
@@ -44,6 +46,7 @@ impl Ahead {
         Ok(Self {
             hierarchies: Hierarchies::discover()?,
             network,
+            idle_cpu: None,
         })
     }
 }

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use lamina_types::explain::Explainer;
 use lamina_types::{ContainerId, ErrorKind, Rootfs};
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{LinuxSeccomp, Spec};
 use rustix::io::Errno;
 use rustix::process::Pid;
 use rustix::thread::UnshareFlags;
+use serde_json::value::RawValue;
 
 use crate::ahead::Ahead;
 use crate::begun::Begun;
@@ -16,7 +17,9 @@ use crate::cgroup::hierarchy::{Hierarchies, Version};
 use crate::cgroup::{Cgroup, CgroupError, CgroupPlan};
 use crate::init::orders::Order;
 use crate::init::report::Failure;
+use crate::placement::Placed;
 use crate::plan::{Plan, PlanError};
+use crate::seccomp::Program;
 use crate::seccomp::compile::compile;
 use crate::spawn::{self, Decided};
 
@@ -66,6 +69,8 @@ pub struct CreateRequest<'a> {
     pub id: &'a ContainerId,
     /// The OCI spec, as read from the bundle.
     pub spec: &'a Spec,
+    /// Its `linux.seccomp`, if that was left out of the spec to be read while init works.
+    pub filter: Option<&'a RawValue>,
     /// How its root filesystem is mounted.
     pub rootfs: &'a Rootfs,
     /// The bundle: a directory of ours, where the start FIFO is made.
@@ -167,12 +172,18 @@ pub fn create(request: CreateRequest<'_>) -> Result<Created, CreateError> {
 /// itself up, which it does meanwhile.
 pub fn begin(request: CreateRequest<'_>, ahead: Ahead) -> Result<Begun, CreateError> {
     let CreateRequest { spec, explain, .. } = request;
-    let plan = explain.step(
+    let mut plan = explain.step(
         "plan",
         "everything that will be done is decided before anything is done",
         String::new,
         || Plan::new(spec, request.rootfs),
     )?;
+    let linux = spec.linux().as_ref();
+    let filter = Filter {
+        spec: linux.and_then(|linux| linux.seccomp().as_ref()),
+        text: request.filter,
+    };
+    plan.is_filtered = filter.spec.is_some() || filter.text.is_some();
     if plan.process.terminal != matches!(request.stdio, Stdio::Terminal) {
         return Err(CreateError::Terminal);
     }
@@ -195,7 +206,10 @@ pub fn begin(request: CreateRequest<'_>, ahead: Ahead) -> Result<Begun, CreateEr
         // The first failure is what is told; a cgroup that stays is found by its lease.
         let _ = groups.cgroup().map(Cgroup::remove);
     })?;
-    match supply(&begun, &groups, spec, explain) {
+    let placed = ahead.idle_cpu.and_then(|cpu| Placed::on(cpu, begun.pid));
+    let supplied = supply(&begun, &groups, &filter, explain);
+    drop(placed);
+    match supplied {
         Ok(()) => Ok(begun),
         Err(error) => {
             begun.abandon();
@@ -208,24 +222,39 @@ pub fn begin(request: CreateRequest<'_>, ahead: Ahead) -> Result<Begun, CreateEr
 fn supply(
     begun: &Begun,
     groups: &Groups<'_>,
-    spec: &Spec,
+    filter: &Filter<'_>,
     explain: &mut Explainer,
 ) -> Result<(), CreateError> {
     if groups.cgroup().is_some() && !groups.are_born_into() {
         groups.make(explain)?;
         begun.order(&Order::Join)?;
     }
-    let linux = spec.linux().as_ref();
-    if let Some(seccomp) = linux.and_then(|linux| linux.seccomp().as_ref()) {
-        let filter = explain.step(
-            "compile the filter",
-            "the allowed system calls become a program for the kernel, while init works",
-            String::new,
-            || compile(seccomp).map_err(PlanError::from),
-        )?;
-        begun.order(&Order::Filter(filter))?;
+    if filter.spec.is_none() && filter.text.is_none() {
+        return Ok(());
     }
-    Ok(())
+    let program = explain.step(
+        "compile the filter",
+        "the allowed system calls become a program for the kernel, while init works",
+        String::new,
+        || filter.compile(),
+    )?;
+    program.map_or(Ok(()), |program| begun.order(&Order::Filter(program)))
+}
+
+/// Where the system call filter is: in the spec, or in a text of its own.
+struct Filter<'a> {
+    spec: Option<&'a LinuxSeccomp>,
+    text: Option<&'a RawValue>,
+}
+
+impl Filter<'_> {
+    fn compile(&self) -> Result<Option<Program>, PlanError> {
+        if let Some(text) = self.text {
+            let seccomp = serde_json::from_str(text.get()).map_err(PlanError::Filter)?;
+            return Ok(Some(compile(&seccomp)?));
+        }
+        Ok(self.spec.map(compile).transpose()?)
+    }
 }
 
 /// The control groups of a container that is being made.

@@ -236,6 +236,12 @@ impl Snapshotter for Snapshots {
         Ok(usage::of_tree(&snap.open_at(id.as_str())?.open_at(UPPER)?)?)
     }
 
+    fn retire(&self, id: &SnapshotId) -> Result<Option<PathBuf>, RemoveError> {
+        let snap = self.store.dir(Area::Snap)?;
+        let name = self.store.trash(snap, id.as_str())?;
+        Ok(name.map(|name| self.store.path(Area::Trash).join(name)))
+    }
+
     fn remove(&self, id: &SnapshotId) -> Result<(), RemoveError> {
         self.store
             .discard(self.store.dir(Area::Snap)?, id.as_str())?;

@@ -152,6 +152,10 @@ pub trait Snapshotter: Debug + Send + Sync {
     /// Returns what the snapshot holds by itself. Walks the upper.
     fn usage(&self, id: &SnapshotId) -> Result<Usage, UsageError>;
 
+    /// Moves a snapshot to the trash and returns where it is now, to be unlinked by the caller or
+    /// with the rest of the trash; `None` if it is missing. Atomic.
+    fn retire(&self, id: &SnapshotId) -> Result<Option<PathBuf>, RemoveError>;
+
     /// Removes a snapshot; a missing one is no error. Idempotent; may be killed at any point.
     fn remove(&self, id: &SnapshotId) -> Result<(), RemoveError>;
 }

@@ -18,6 +18,7 @@ mod undo;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -268,6 +269,18 @@ impl Operation {
     pub fn undo(mut self) -> Vec<UndoError> {
         self.finished = true;
         self.undo_now()
+    }
+
+    /// Returns the path of the operation's entry, for a process that is sent its lock and is to
+    /// finish it.
+    pub fn entry(&self) -> PathBuf {
+        self.store.path(Area::Ops).join(&self.name)
+    }
+
+    /// Leaves the operation to a process that has been sent its lock: that one unlinks the entry.
+    /// If it dies before, the operation is undone as any other.
+    pub fn leave(mut self) {
+        self.finished = true;
     }
 
     /// Returns the name of the operation's entry in `ops/`.

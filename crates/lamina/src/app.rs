@@ -1,5 +1,6 @@
 //! What every command has: the options before its name, the environment, and the engine on demand.
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use clap::{Arg, ArgMatches, Command, value_parser};
 use lamina_distribution::{
     Client, ClientConfig, Credentials, DockerConfigFiles, FetchError, ProxyConfig,
 };
-use lamina_engine::{Engine, EngineConfig};
+use lamina_engine::{Early, Engine, EngineConfig};
 use lamina_image::HostPaths;
 use lamina_monitor::LogConfig;
 use lamina_snapshot::StorageMode;
@@ -30,6 +31,8 @@ pub(crate) struct App {
     pub(crate) run: PathBuf,
     /// `--storage-mode`.
     pub(crate) storage_mode: Option<String>,
+    /// The monitor that was begun for a `run`.
+    pub(crate) early: RefCell<Option<Early>>,
 }
 
 impl App {
@@ -56,7 +59,11 @@ impl App {
     }
 
     /// Returns what the options say, with the environment where they say nothing.
-    pub(crate) fn new(matches: &ArgMatches, environment: Environment) -> Self {
+    pub(crate) fn new(
+        matches: &ArgMatches,
+        environment: Environment,
+        early: Option<Early>,
+    ) -> Self {
         let path = |name: &str| matches.get_one::<PathBuf>(name).cloned();
         // A relative path would mean another place to the monitor, which lives elsewhere.
         let absolute = |path: PathBuf| match environment.working_directory() {
@@ -67,6 +74,7 @@ impl App {
             root: absolute(path("root").unwrap_or_else(|| environment.root())),
             run: absolute(path("run-root").unwrap_or_else(|| environment.run())),
             storage_mode: matches.get_one::<String>("storage-mode").cloned(),
+            early: RefCell::new(early),
             environment,
         }
     }

@@ -12,6 +12,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command};
 
 use crate::app::App;
 use crate::commands;
+use crate::early;
 use crate::environment::Environment;
 use crate::exit_codes;
 use crate::failure::{Failure, Outcome};
@@ -205,6 +206,8 @@ fn summary() -> String {
 /// Parses the arguments and runs the command.
 pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> Outcome<u8> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let environment = Environment::of_process();
+    let early = early::monitor(&arguments, &environment);
     let matches = match command_for(&arguments).try_get_matches_from(arguments) {
         Ok(matches) => matches,
         Err(error) => return not_parsed(&error),
@@ -213,7 +216,7 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> Outcome<u8> 
         ui::out(&format!("lamina version {}\n", commands::VERSION))?;
         return Ok(exit_codes::SUCCESS);
     }
-    let app = App::new(&matches, Environment::of_process());
+    let app = App::new(&matches, environment, early);
     let Some((name, inner)) = matches.subcommand() else {
         ui::out(&command().render_help().to_string())?;
         return Ok(exit_codes::SUCCESS);

@@ -12,6 +12,7 @@ mod args;
 mod cli;
 mod commands;
 mod config;
+mod early;
 mod environment;
 mod exit_codes;
 mod failure;

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use lamina_fs::{Lock, LockError, PathError, Rank, RemoveError};
 use lamina_monitor::{Liveness, LivenessError, liveness};
-use lamina_store::{Area, Line, OpError, RemovalError, UndoError};
+use lamina_store::{Area, Line, OpError, Operation, RemovalError, UndoError};
 use lamina_types::{ContainerId, ErrorKind};
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
@@ -24,15 +24,6 @@ use crate::volumes::{self, VolumeError};
 
 /// The lock that serialises start, cleanup and removal of one container.
 pub(crate) const LOCK: &str = "lock";
-
-/// Who says that a run is over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Word {
-    /// Its monitor, which reaped init and killed what was left.
-    Monitor,
-    /// Records and the kernel: something may still run.
-    Found,
-}
 
 /// One part of a container that could not be removed.
 #[derive(Debug, thiserror::Error)]
@@ -126,24 +117,12 @@ impl Engine {
         if is_alive(&container)? {
             return Err(CleanupError::Running(id.clone()));
         }
-        self.remove_ended(&container, Word::Found)
+        self.remove_ended(&container)
     }
 
-    /// The same for a container whose end the caller has been told by its monitor.
-    pub(crate) fn cleanup_ended(&self, container: &Container) -> Result<(), CleanupError> {
-        let Some(_lock) = lock(container)? else {
-            return Ok(());
-        };
-        // One that stays may have been started again by somebody else.
-        if !container.record.request.remove && is_alive(container)? {
-            return Ok(());
-        }
-        self.remove_ended(container, Word::Monitor)
-    }
-
-    fn remove_ended(&self, container: &Container, word: Word) -> Result<(), CleanupError> {
+    fn remove_ended(&self, container: &Container) -> Result<(), CleanupError> {
         let failures = if container.record.request.remove {
-            self.remove_all(container, true, word)
+            self.remove_all(container, true)
         } else {
             self.remove_run(&container.record)
         };
@@ -239,21 +218,16 @@ impl Engine {
         Ok(lines)
     }
 
-    /// Removes a container that does not run, and everything that was made for it.
-    ///
-    /// Noted first, so that a kill in the middle leaves the rest to the next open.
-    pub(crate) fn remove_all(
+    /// Notes that a container goes, with everything that was made for it, before anything does: a
+    /// kill in the middle leaves the rest to the next open.
+    pub(crate) fn begin_removal(
         &self,
         container: &Container,
         volumes: bool,
-        word: Word,
-    ) -> Vec<CleanupFailure> {
+    ) -> Result<Operation, CleanupFailure> {
         let record = &container.record;
         let id = &record.id;
-        let mut lines = match self.run_lines(id, &record.request) {
-            Ok(lines) => lines,
-            Err(error) => return vec![error.into()],
-        };
+        let mut lines = self.run_lines(id, &record.request)?;
         lines.extend([
             Line::Name {
                 name: record.name.clone(),
@@ -264,15 +238,19 @@ impl Engine {
         ]);
         let anonymous = record.volumes.iter().filter(|v| volumes && v.anonymous);
         lines.extend(anonymous.map(|volume| Line::Volume(volume.name.clone())));
-        let operation = match self.store.ops().begin("remove", &lines) {
+        Ok(self.store.ops().begin("remove", &lines)?)
+    }
+
+    /// Removes a container that does not run, and everything that was made for it.
+    pub(crate) fn remove_all(&self, container: &Container, volumes: bool) -> Vec<CleanupFailure> {
+        let record = &container.record;
+        let id = &record.id;
+        let operation = match self.begin_removal(container, volumes) {
             Ok(operation) => operation,
-            Err(error) => return vec![error.into()],
+            Err(error) => return vec![error],
         };
-        let mut failures = Vec::new();
-        if word == Word::Found {
-            // Ends what may still run and write.
-            failures.extend(self.remove_cgroups(record));
-        }
+        // Ends what may still run and write.
+        let mut failures = self.remove_cgroups(record);
         failures.extend(self.remove_bundle(record).err());
         if volumes {
             let removed = volumes::remove_anonymous(&self.store, &record.volumes);
@@ -283,10 +261,6 @@ impl Engine {
         failures.extend(snapshot.err());
         failures.extend(self.remove_name(container).err());
         failures.extend(self.remove_directory(id).err());
-        if word == Word::Monitor {
-            // Nothing runs any more, and the monitor has been removing them meanwhile.
-            failures.extend(self.remove_cgroups(record));
-        }
         if failures.is_empty() {
             failures.extend(operation.finish().err().map(CleanupFailure::from));
         }
@@ -306,7 +280,7 @@ impl Engine {
         Ok(())
     }
 
-    fn remove_name(&self, container: &Container) -> Result<(), CleanupFailure> {
+    pub(crate) fn remove_name(&self, container: &Container) -> Result<(), CleanupFailure> {
         let record = &container.record;
         if self.named(&record.name)?.as_ref() == Some(&record.id) {
             match self.store.dir(Area::Names)?.unlink(record.name.as_str()) {

@@ -10,12 +10,14 @@
 pub(crate) mod cleanup;
 pub(crate) mod create;
 pub(crate) mod diff;
+pub(crate) mod early;
 pub(crate) mod find;
 pub(crate) mod inspect;
 pub(crate) mod kill;
 pub(crate) mod list;
 pub(crate) mod logs;
 pub(crate) mod remove;
+pub(crate) mod retire;
 pub(crate) mod run;
 pub(crate) mod start;
 pub(crate) mod state;

@@ -6,7 +6,7 @@ use lamina_store::{Removal, RemovalError, RemovedContainer};
 use lamina_types::{ContainerId, ErrorKind};
 
 use crate::Engine;
-use crate::container::cleanup::{self, CleanupError, CleanupFailure, Word};
+use crate::container::cleanup::{self, CleanupError, CleanupFailure};
 use crate::container::find::{Container, FindError};
 use crate::container::stop::{self, StopError};
 
@@ -110,7 +110,7 @@ impl Engine {
             true => self.move_away(removal, &container, options.volumes),
             false => {
                 let volumes = options.volumes || goes_with_run;
-                let failures = self.remove_all(&container, volumes, Word::Found);
+                let failures = self.remove_all(&container, volumes);
                 if !self.has_name(&container) {
                     // It may have been the last to hold its image's layers.
                     removal.loosen();

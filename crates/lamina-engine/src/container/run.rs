@@ -1,7 +1,9 @@
 //! `run`: create and start as one operation, and the end of a foreground run.
 
 use lamina_image::Progress;
-use lamina_monitor::{ExitRecord, ForegroundStdio, Liveness, Relayed, SessionError, liveness};
+use lamina_monitor::{
+    ExitRecord, ForegroundStdio, Liveness, Relayed, Session, SessionError, liveness,
+};
 use lamina_store::Line;
 use lamina_types::ErrorKind;
 use lamina_types::explain::Explainer;
@@ -64,15 +66,22 @@ impl Engine {
     pub fn run(
         &self,
         request: CreateRequest,
-        options: &StartOptions,
+        mut options: StartOptions,
         progress: &dyn Progress,
         explain: &mut Explainer,
     ) -> Result<Running, RunError> {
+        let early = options.early.take();
+        let early = early.and_then(|early| early.for_run(&self.config.run));
+        // First of all: it takes longest to come to life. If there is no image, it ends.
+        let (id, monitor) = match early {
+            Some(early) => early,
+            None => {
+                let id = create::random_id()?;
+                let monitor = self.spawn_monitor(&id, &request, &options, explain);
+                (id, monitor.map_err(StartError::from)?)
+            }
+        };
         let image = self.resolve(&request, progress, explain)?;
-        let id = create::random_id()?;
-        let monitor = self
-            .spawn_monitor(&id, &request, options, explain)
-            .map_err(StartError::from)?;
         let Made {
             operation,
             record,
@@ -136,18 +145,23 @@ impl Engine {
             Err(SessionError::Gone) => recorded(&container).ok_or(SessionError::Gone)?,
             Err(error) => return Err(error),
         };
-        let cleanup = self.after_exit(&container, explain);
+        let cleanup = self.after_exit(&container, &session, explain);
         Ok(Finished::Exit { exit, cleanup })
     }
 
-    fn after_exit(&self, container: &Container, explain: &mut Explainer) -> Option<CleanupError> {
+    fn after_exit(
+        &self,
+        container: &Container,
+        session: &Session,
+        explain: &mut Explainer,
+    ) -> Option<CleanupError> {
         explain
             .step(
                 "clean up",
                 "the control groups and the bundle go, and with --rm the container and its \
                  writable layer; nothing was mounted on the host, so nothing is unmounted",
                 || format!("rm -rf {}", self.bundle(&container.record.id).display()),
-                || self.cleanup_ended(container),
+                || self.cleanup_ended(container, session),
             )
             .err()
     }

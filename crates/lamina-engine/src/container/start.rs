@@ -19,6 +19,7 @@ use oci_spec::runtime::Spec;
 use rustix::io::Errno;
 
 use crate::container::cleanup::{self, CleanupError};
+use crate::container::early::Early;
 use crate::container::find::{Container, FindError};
 use crate::devices::{self, DeviceError};
 use crate::files::{EtcFiles, write_new};
@@ -36,6 +37,8 @@ use crate::{Engine, accounts, host, volumes};
 pub struct StartOptions {
     /// The pipe that the monitor and init write their steps to (`--explain`).
     pub explain_pipe: Option<OwnedFd>,
+    /// A monitor that lives already; a run uses it instead of one of its own.
+    pub early: Option<Early>,
 }
 
 /// Why a container cannot be started.

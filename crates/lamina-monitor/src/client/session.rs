@@ -5,8 +5,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use lamina_types::{ErrorKind, Signal};
 use rustix::io::Errno;
 
-use crate::protocol::socket::{receive, send};
-use crate::protocol::{Decoder, Failure, Frame, Kind, ProtocolError, STDIN_WINDOW};
+use crate::protocol::socket::{receive, send, send_some};
+use crate::protocol::{
+    Decoder, Failure, Frame, HEADER, Kind, MAX_PAYLOAD, ProtocolError, Rest, STDIN_WINDOW,
+};
 use crate::record::{ExitRecord, State};
 
 /// A conversation with a monitor.
@@ -186,6 +188,23 @@ impl Session {
                 return Ok(exit.clone());
             }
             self.wait_event()?;
+        }
+    }
+
+    /// Leaves it to the monitor to unlink what the caller has moved out of sight, in an operation
+    /// whose lock is `lease`. For the foreground session, after the end.
+    ///
+    /// Returns false if the monitor is gone: then it is the caller's. If the monitor is killed
+    /// later, the operation is found as any other that died.
+    pub fn dispose(&self, rest: &Rest, lease: BorrowedFd<'_>) -> Result<bool, SessionError> {
+        let json = serde_json::to_vec(rest).map_err(SessionError::Document)?;
+        if self.ended.is_none() || !self.foreground || json.len() > MAX_PAYLOAD {
+            return Ok(false);
+        }
+        match send_some(self.socket.as_fd(), Kind::Dispose, &json, Some(lease)) {
+            Ok(sent) => Ok(sent == HEADER + json.len()),
+            Err(Errno::PIPE | Errno::CONNRESET) => Ok(false),
+            Err(error) => Err(SessionError::Socket(error)),
         }
     }
 

@@ -10,6 +10,7 @@ use lamina_sys::detached::{Detached, spawn as spawn_detached};
 use lamina_types::ErrorKind;
 use lamina_types::explain::Explainer;
 use rustix::io::Errno;
+use rustix::thread::sched_getcpu;
 
 use super::{Session, SessionError};
 use crate::door::{self, Door};
@@ -83,7 +84,10 @@ impl Spawned {
     /// The session returned is the foreground client's; dropping it before the start ends the
     /// container.
     pub fn begin(self, begin: Begin<'_>) -> Result<Session, SessionError> {
-        let payload = [u8::from(begin.start)];
+        let [low, high] = u16::try_from(sched_getcpu())
+            .unwrap_or(u16::MAX)
+            .to_le_bytes();
+        let payload = [u8::from(begin.start), low, high];
         match socket::send_some(self.socket.as_fd(), Kind::Begin, &payload, begin.lease) {
             // The monitor was killed: the session says so.
             Err(Errno::PIPE | Errno::CONNRESET) => {}
@@ -137,7 +141,9 @@ fn execute(
     ahead: Ahead<'_>,
 ) -> Result<(), Errno> {
     let entry = CString::new(crate::ENTRY).unwrap_or_default();
-    let mut descriptors = vec![socket.as_fd()];
+    // The monitor keeps the door open: whoever closes a detached mount last waits until every CPU
+    // has let go of it, a third of a millisecond and more.
+    let mut descriptors = vec![socket.as_fd(), program.as_fd()];
     let mut arguments = vec![c"lamina", entry.as_c_str(), bundle.as_c_str()];
     if let Some(pipe) = ahead.explain_pipe {
         descriptors.push(pipe);

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use crate::log::Stream;
 use crate::protocol::socket::{receive, send_bytes, send_some};
 use crate::protocol::{
-    Decoder, Frame, HEADER, Kind, MAX_PAYLOAD, ProtocolError, STDIN_WINDOW, header,
+    Decoder, Frame, HEADER, Kind, MAX_PAYLOAD, ProtocolError, Rest, STDIN_WINDOW, header,
 };
 
 /// The most that waits for a client that gives no back-pressure.
@@ -49,6 +49,10 @@ pub(super) struct Client {
     pub(super) input_closed: bool,
     /// It has the exit and cleans up.
     pub(super) has_taken: bool,
+    /// What it leaves of that to the monitor.
+    pub(super) rest: Option<(Rest, OwnedFd)>,
+    /// The descriptor that came last.
+    received: Option<OwnedFd>,
     /// It cannot be sent to any more; what it had asked for before it went is still to be read.
     is_deaf: bool,
     /// The socket is closed or failed; to be forgotten.
@@ -67,6 +71,8 @@ impl Client {
             input: Vec::new(),
             input_closed: false,
             has_taken: false,
+            rest: None,
+            received: None,
             is_deaf: false,
             gone: false,
         }
@@ -165,7 +171,10 @@ impl Client {
     pub(super) fn receive(&mut self, buffer: &mut [u8]) -> Vec<Request> {
         match receive(self.socket.as_fd(), buffer) {
             Ok((0, _)) => self.gone = true,
-            Ok((length, _)) => self.decoder.push(&buffer[..length]),
+            Ok((length, fd)) => {
+                self.received = fd.or(self.received.take());
+                self.decoder.push(&buffer[..length]);
+            }
             Err(Errno::AGAIN) => {}
             Err(_) => self.gone = true,
         }
@@ -218,6 +227,12 @@ impl Client {
             }
             (Kind::Taken, []) => {
                 self.has_taken = self.role == Role::Foreground;
+                return Ok(Some(None));
+            }
+            (Kind::Dispose, json) if self.has_taken => {
+                let rest = serde_json::from_slice(json).map_err(|_| unexpected.clone())?;
+                let lease = self.received.take().ok_or(unexpected)?;
+                self.rest = Some((rest, lease));
                 return Ok(Some(None));
             }
             _ => return Err(unexpected),

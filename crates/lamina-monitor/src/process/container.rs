@@ -3,11 +3,16 @@
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use lamina_fs::Dir;
-use lamina_runtime::{Ahead, Cgroup, CreateError, CreateRequest, Start, Stdio, start_outcome};
+use lamina_runtime::{
+    Ahead, Cgroup, CgroupError, CreateError, CreateRequest, Start, Stdio, start_outcome,
+};
 use lamina_types::explain::Explainer;
 use lamina_types::{ErrorKind, Rootfs};
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
 use rustix::process::Pid;
+use serde_json::value::RawValue;
 
 use super::stdio::{self, Ours, Output};
 use crate::config::MonitorConfig;
@@ -21,6 +26,9 @@ pub(super) struct Container {
     /// Readable when init has executed the program or failed to; `None` once that is known.
     pub(super) errors: Option<OwnedFd>,
     cgroup: Option<Cgroup>,
+    /// The mount namespace of a container that goes with its end. The last to let go of it waits
+    /// for its unmounting, several tenths of a millisecond: init would, before its end is told.
+    mounts: Option<OwnedFd>,
     /// Whether the end of init leaves other processes alive: its pid namespace is not its own.
     has_survivors: bool,
 }
@@ -30,6 +38,8 @@ pub(super) struct Container {
 pub(super) struct Documents {
     pub(super) config: MonitorConfig,
     pub(super) spec: Spec,
+    /// The text of the spec's filter.
+    pub(super) filter: Option<Box<RawValue>>,
     pub(super) rootfs: Rootfs,
 }
 
@@ -61,6 +71,7 @@ pub(super) fn begin(
     let Documents {
         config,
         spec,
+        filter,
         rootfs,
     } = documents;
     let (stdio, ours) = if config.tty {
@@ -84,6 +95,7 @@ pub(super) fn begin(
     let request = CreateRequest {
         id: &config.id,
         spec,
+        filter: filter.as_deref(),
         rootfs,
         bundle: bundle.path(),
         stdio,
@@ -128,7 +140,12 @@ impl Begun {
         if let Some(terminal) = created.terminal {
             ours = of_terminal(terminal, documents.config.stdin_open)?;
         }
+        let mounts = documents.config.remove.then(|| {
+            let path = format!("/proc/{}/ns/mnt", created.pid.as_raw_pid());
+            openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()
+        });
         let container = Container {
+            mounts: mounts.flatten(),
             pidfd: created.pidfd,
             errors: Some(created.errors),
             cgroup: created.cgroup,
@@ -189,12 +206,25 @@ impl Container {
         }
     }
 
+    /// Lets go of its mounts: they are gone when this returns.
+    pub(super) fn unmount(&mut self) {
+        self.mounts = None;
+    }
+
     /// Removes its control groups, which are empty by now, so that whoever cleans up need not.
-    pub(super) fn remove_cgroup(&self) {
-        for dir in self.cgroup.iter().flat_map(Cgroup::directories) {
+    /// Returns whether all are gone.
+    pub(super) fn remove_cgroup(&self) -> bool {
+        let directories = self.cgroup.iter().flat_map(Cgroup::directories);
+        let left = directories.filter(|dir| {
             // Whoever cleans up tries again, and harder.
-            let _ = rustix::fs::rmdir(dir);
-        }
+            !matches!(rustix::fs::rmdir(*dir), Ok(()) | Err(Errno::NOENT))
+        });
+        left.count() == 0
+    }
+
+    /// Removes its control groups with what is left in them; waits for seconds where it must.
+    pub(super) fn remove_cgroup_patiently(&self) -> Result<(), CgroupError> {
+        self.cgroup.as_ref().map_or(Ok(()), Cgroup::remove)
     }
 
     /// Returns whether the kernel killed one of its processes for want of memory.

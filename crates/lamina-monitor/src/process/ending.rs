@@ -4,7 +4,7 @@ use std::ffi::CString;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use lamina_fs::Durability;
+use lamina_fs::{Dir, Durability};
 use lamina_sys::detached::{Detached, spawn};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, unlinkat};
@@ -15,8 +15,8 @@ use super::client::Role;
 use super::stdio::PIPE_SIZE;
 use super::supervise::Supervisor;
 use crate::poll;
-use crate::protocol::Kind;
 use crate::protocol::socket::MONITOR_SOCK;
+use crate::protocol::{Kind, Rest};
 use crate::record::{EXIT_JSON, ExitRecord, Status};
 use crate::time::Time;
 
@@ -34,12 +34,26 @@ impl Supervisor {
         self.container.kill_leftovers();
         self.drain();
         let record = self.record(status.as_ref(), finished_at);
-        self.publish(&record);
-        self.tell(&record);
+        if self.config.remove {
+            // Its record goes with it, and is for a client that is gone only.
+            self.tell(&record);
+            self.publish(&record);
+        } else {
+            self.publish(&record);
+            self.tell(&record);
+        }
+        self.container.unmount();
         // Under the lock still: the next run makes control groups of the same names.
-        self.container.remove_cgroup();
+        let groups_gone = self.container.remove_cgroup();
         self.retire();
         self.linger();
+        if let Some((rest, lease)) = self.rest.take() {
+            if groups_gone || self.container.remove_cgroup_patiently().is_ok() {
+                let _ = dispose(&rest);
+            }
+            // Where something is left, so is the operation's entry, and the next command goes on.
+            drop(lease);
+        }
         self.clean_up();
         Ok(())
     }
@@ -134,7 +148,7 @@ impl Supervisor {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             self.clients.retain(|client| match client.role {
-                Role::Foreground => !client.gone && !client.has_taken,
+                Role::Foreground => !client.gone && client.rest.is_none(),
                 _ => client.is_behind() && !left.is_zero(),
             });
             if self.clients.is_empty() {
@@ -152,6 +166,7 @@ impl Supervisor {
                     client.receive(&mut self.buffer);
                 }
                 self.is_taken |= client.has_taken;
+                self.rest = client.rest.take().or(self.rest.take());
             }
         }
     }
@@ -191,4 +206,18 @@ impl Supervisor {
             descriptors: &[],
         });
     }
+}
+
+/// Unlinks what a client has moved out of sight and then the entry of its operation, as far as
+/// everything before could be removed.
+fn dispose(rest: &Rest) -> bool {
+    rest.trees.iter().chain([&rest.entry]).all(|tree| {
+        let (Some(parent), Some(name)) = (tree.parent(), tree.file_name()) else {
+            return false;
+        };
+        match Dir::open(parent) {
+            Ok(parent) => parent.remove_tree(name).is_ok(),
+            Err(error) => error.is_not_found(),
+        }
+    })
 }

@@ -33,8 +33,10 @@ use crate::protocol::{Failure, HEADER, Kind, header};
 
 /// The number under which a monitor finds its spawner's socket.
 const CONTROL: i32 = 3;
+/// The number of the door it was executed through, which is kept open for its spawner's sake.
+const DOOR: i32 = 4;
 /// The number of the pipe for step records, if the arguments say that there is one.
-const EXPLAIN: i32 = 4;
+const EXPLAIN: i32 = 5;
 
 /// Runs a monitor; `arguments` are those after [`crate::ENTRY`]. Returns the process's exit code.
 ///
@@ -44,7 +46,7 @@ pub fn main(arguments: &[OsString]) -> u8 {
     let [bundle, rest @ ..] = arguments else {
         return 125;
     };
-    let Ok(control) = inherited::take(CONTROL) else {
+    let (Ok(control), Ok(_door)) = (inherited::take(CONTROL), inherited::take(DOOR)) else {
         return 125;
     };
     let is_explained = rest.iter().any(|word| word == "explain");
@@ -57,11 +59,14 @@ pub fn main(arguments: &[OsString]) -> u8 {
     // What needs no bundle is done while it is being written.
     cgroup::leave_callers(&mut explain);
     let has_network = rest.iter().any(|word| word == "network");
-    let ahead = Ahead::prepare(has_network, &mut explain);
+    let mut ahead = Ahead::prepare(has_network, &mut explain);
     let Some(begin) = begin(&control) else {
         // The spawner went away, or had nothing to be done after all.
         return 0;
     };
+    if let Ok(ahead) = &mut ahead {
+        ahead.idle_cpu = Some(begin.idle_cpu.into());
+    }
     let told = Told {
         bundle: Path::new(bundle),
         start: begin.start,
@@ -80,12 +85,13 @@ pub fn main(arguments: &[OsString]) -> u8 {
 /// What the spawner wants done, see [`Kind::Begin`].
 struct Begin {
     start: bool,
+    idle_cpu: u16,
     lease: Option<OwnedFd>,
 }
 
 /// Waits for the word to begin. Nothing behind it is read: that is for the supervisor.
 fn begin(control: &OwnedFd) -> Option<Begin> {
-    let mut frame = [0; HEADER + 1];
+    let mut frame = [0; HEADER + 3];
     let mut lease = None;
     let mut length = 0;
     while length < frame.len() {
@@ -97,11 +103,12 @@ fn begin(control: &OwnedFd) -> Option<Begin> {
             }
         }
     }
-    let (head, [start]) = frame.split_at(HEADER) else {
+    let (head, [start, low, high]) = frame.split_at(HEADER) else {
         return None;
     };
-    (head == header(Kind::Begin, 1)).then_some(Begin {
+    (head == header(Kind::Begin, 3)).then_some(Begin {
         start: *start == 1,
+        idle_cpu: u16::from_le_bytes([*low, *high]),
         lease,
     })
 }

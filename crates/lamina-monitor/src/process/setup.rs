@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use lamina_fs::{Dir, Durability, Lock, LockError, PathError, Rank};
+use lamina_runtime::Document;
 use lamina_types::ErrorKind;
 use lamina_types::explain::Explainer;
 use serde::Deserialize;
@@ -113,6 +114,7 @@ pub(super) fn setup(
         state,
         is_starting: start,
         is_taken: false,
+        rest: None,
         stdin: ours.stdin,
         outputs: ours.outputs,
         failure: None,
@@ -173,16 +175,26 @@ fn parse_documents(bundle: &Dir) -> Result<Documents, SetupError> {
             version: config.version,
         });
     }
+    let Document { spec, filter } = read_with(bundle, "config.json", Document::parse)?;
     Ok(Documents {
         config,
-        spec: read(bundle, "config.json")?,
+        spec,
+        filter,
         rootfs: read(bundle, "rootfs.json")?,
     })
 }
 
 fn read<T: for<'de> Deserialize<'de>>(bundle: &Dir, name: &str) -> Result<T, SetupError> {
+    read_with(bundle, name, |text| serde_json::from_slice(text))
+}
+
+fn read_with<T>(
+    bundle: &Dir,
+    name: &str,
+    parse: impl FnOnce(&[u8]) -> Result<T, serde_json::Error>,
+) -> Result<T, SetupError> {
     let bytes = bundle.read(name, LIMIT)?;
-    serde_json::from_slice(&bytes).map_err(|source| SetupError::Parse {
+    parse(&bytes).map_err(|source| SetupError::Parse {
         path: shown(bundle, name),
         source,
     })

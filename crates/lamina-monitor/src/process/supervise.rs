@@ -16,7 +16,7 @@ use super::stdio::Output;
 use crate::config::MonitorConfig;
 use crate::log::LogWriter;
 use crate::poll;
-use crate::protocol::{Failure, Kind};
+use crate::protocol::{Failure, Kind, Rest};
 use crate::record::{State, Status};
 use crate::time::Time;
 
@@ -41,6 +41,8 @@ pub(super) struct Supervisor {
     pub(super) is_starting: bool,
     /// Whether a client has the exit and cleans up.
     pub(super) is_taken: bool,
+    /// What that client leaves to be unlinked, and the lock of its operation.
+    pub(super) rest: Option<(Rest, OwnedFd)>,
     pub(super) stdin: Option<OwnedFd>,
     pub(super) outputs: Vec<Output>,
     pub(super) log: LogWriter,

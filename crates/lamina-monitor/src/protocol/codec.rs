@@ -60,8 +60,11 @@ kinds! {
     Taken = 16,
     /// Spawner, first of all: the bundle is written, and here is the operation's lock, if there is
     /// one. One byte: 1 if the program is to be executed as soon as all is set up, without a
-    /// [`Kind::Start`].
+    /// [`Kind::Start`]. Then, as u16 LE, the CPU that the spawner leaves by waiting.
     Begin = 17,
+    /// Client, after [`Kind::Taken`]: what is left is the monitor's to unlink. JSON of
+    /// [`super::Rest`], with the lock of the operation that removes the container attached.
+    Dispose = 18,
 }
 
 /// One frame.
@@ -209,7 +212,7 @@ mod tests {
     fn unknown_kinds_and_reserved_bytes_are_refused() {
         for (bytes, error) in [
             ([0, 0, 0, 0, 0, 0, 0, 0], ProtocolError::Kind(0)),
-            ([18, 0, 0, 0, 0, 0, 0, 0], ProtocolError::Kind(18)),
+            ([19, 0, 0, 0, 0, 0, 0, 0], ProtocolError::Kind(19)),
             ([1, 0, 1, 0, 0, 0, 0, 0], ProtocolError::Reserved),
         ] {
             let mut decoder = Decoder::default();

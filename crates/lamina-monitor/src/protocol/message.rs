@@ -1,9 +1,19 @@
 //! The payloads that are documents.
 
 use std::borrow::Cow;
+use std::path::PathBuf;
 
 use lamina_types::ErrorKind;
 use serde::{Deserialize, Serialize};
+
+/// What a client that cleans up leaves to be unlinked: nobody finds it any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rest {
+    /// Absolute paths of files and folders, removed in this order.
+    pub trees: Vec<PathBuf>,
+    /// The entry of the operation that removes the container, removed last.
+    pub entry: PathBuf,
+}
 
 /// Why a container could not be created or started, as told to clients.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]

@@ -18,15 +18,18 @@
 //! - Input is paid for: a client may have [`STDIN_WINDOW`] bytes on their way, and gets credit back
 //!   by [`Kind::StdinTaken`], so that a program that does not read never blocks a signal or resize.
 //! - The end is [`Kind::Exit`] (or [`Kind::Failed`] instead of a start), sent after `exit.json` is
-//!   written. A foreground client answers [`Kind::Taken`]: it will clean up. If it goes away without
-//!   that, the monitor executes the bundle's cleanup command.
+//!   written; before, where the container is removed at its end and the file with it. A foreground
+//!   client answers [`Kind::Taken`]: it will clean up. If it goes away without that, the monitor
+//!   executes the bundle's cleanup command.
+//! - A client need not wait until files are unlinked: what it has moved out of sight it leaves to
+//!   the monitor with [`Kind::Dispose`].
 
 mod codec;
 mod message;
 pub(crate) mod socket;
 
 pub use codec::{Decoder, Frame, HEADER, Kind, MAX_PAYLOAD, ProtocolError, header};
-pub use message::Failure;
+pub use message::{Failure, Rest};
 
 /// How many bytes of input a client may send before it gets credit.
 pub const STDIN_WINDOW: usize = 64 << 10;

@@ -1,9 +1,12 @@
 //! Exit codes, records, signals, what the program inherits.
 
+use std::fs::{self, File};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
-use lamina_monitor::{Liveness, SessionError, Status, connect, read_exit, read_state};
+use lamina_monitor::{Liveness, Rest, SessionError, Status, connect, read_exit, read_state};
 use lamina_types::{ErrorKind, Signal};
+use rustix::fs::{FlockOperation, flock};
 use serde_json::json;
 
 use crate::fixture::{Container, Test, eventually};
@@ -24,6 +27,14 @@ pub(crate) const TESTS: &[Test] = &[
     ),
     ("privileged_a_container_has_one_monitor", one_monitor),
     ("privileged_records_follow_the_life", records),
+    (
+        "privileged_what_a_client_leaves_is_unlinked_and_its_operation_last",
+        disposed,
+    ),
+    (
+        "privileged_what_cannot_be_unlinked_keeps_the_operation",
+        not_disposed,
+    ),
 ];
 
 fn exit_codes() {
@@ -161,4 +172,55 @@ fn records() {
         eventually(Duration::from_secs(2), gone),
         "nobody listens any more"
     );
+}
+
+/// A removed container's trees, and the locked entry of the operation that removes it.
+fn left_behind(container: &Container) -> (Rest, File) {
+    let trash = container.bundle().join("trash");
+    fs::create_dir_all(trash.join("upper/deep")).unwrap();
+    fs::write(trash.join("upper/deep/file"), "x").unwrap();
+    let entry = container.bundle().join("operation");
+    let lease = File::create(&entry).unwrap();
+    flock(&lease, FlockOperation::NonBlockingLockExclusive).unwrap();
+    let trees = vec![trash, container.bundle().join("gone-already")];
+    (Rest { trees, entry }, lease)
+}
+
+fn is_free(entry: &std::path::Path) -> bool {
+    let file = File::open(entry).unwrap();
+    flock(file, FlockOperation::NonBlockingLockExclusive).is_ok()
+}
+
+fn disposed() {
+    let mut container = Container::of("exit 3");
+    container.config.remove = true;
+    let mut session = container.spawn();
+    session.start().unwrap();
+    let (rest, lease) = left_behind(&container);
+    assert!(
+        !session.dispose(&rest, lease.as_fd()).unwrap(),
+        "not before the end"
+    );
+    assert_eq!(session.wait().unwrap().code, 3);
+    assert!(session.dispose(&rest, lease.as_fd()).unwrap());
+    drop((lease, session));
+    let patience = Duration::from_secs(10);
+    assert!(eventually(patience, || !rest.entry.exists()));
+    assert!(!rest.trees[0].exists(), "the entry goes last");
+    assert!(!container.is_cleaned(Duration::from_millis(30)));
+}
+
+fn not_disposed() {
+    let container = Container::of("exit 0");
+    let mut session = container.spawn();
+    session.start().unwrap();
+    let (mut rest, lease) = left_behind(&container);
+    // A process file system's files cannot be unlinked.
+    rest.trees.insert(0, "/proc/self/status".into());
+    session.wait().unwrap();
+    assert!(session.dispose(&rest, lease.as_fd()).unwrap());
+    drop((lease, session));
+    let patience = Duration::from_secs(10);
+    assert!(eventually(patience, || is_free(&rest.entry)));
+    assert!(rest.entry.exists() && rest.trees[1].exists());
 }

@@ -43,6 +43,9 @@ pub enum PlanError {
     /// Something this runtime does not do.
     #[error("{0} is not supported")]
     Unsupported(String),
+    /// The system call filter is not one.
+    #[error("read linux.seccomp of the spec")]
+    Filter(#[source] serde_json::Error),
     /// The system call filter cannot be compiled.
     #[error(transparent)]
     Seccomp(#[from] CompileError),
@@ -52,7 +55,7 @@ impl PlanError {
     /// Returns the class of the failure.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Missing(_) | Self::Invalid { .. } => ErrorKind::InvalidArgument,
+            Self::Missing(_) | Self::Invalid { .. } | Self::Filter(_) => ErrorKind::InvalidArgument,
             Self::Unsupported(_) => ErrorKind::Unsupported,
             Self::Seccomp(error) => error.kind(),
         }

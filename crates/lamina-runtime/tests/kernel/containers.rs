@@ -163,6 +163,7 @@ impl Container {
         let created = create(CreateRequest {
             id: &self.id,
             spec: &self.spec,
+            filter: None,
             rootfs: &self.rootfs(),
             bundle: &self.path("bundle"),
             stdio,
@@ -181,6 +182,7 @@ impl Container {
         let request = CreateRequest {
             id: &self.id,
             spec: &self.spec,
+            filter: None,
             rootfs: &self.rootfs(),
             bundle: &self.path("bundle"),
             stdio: Stdio::Fds {

@@ -110,10 +110,11 @@ impl RunArgs {
         let pipe = explain.map(|printer| printer.pipe().try_clone_to_owned());
         let options = StartOptions {
             explain_pipe: pipe.transpose().map_err(explain_failed)?,
+            early: app.early.take(),
         };
         let progress = progress(&self.container, app);
         engine
-            .run(request, &options, &progress, explainer)
+            .run(request, options, &progress, explainer)
             .map_err(|error| run_failed(error, &image))
     }
 }

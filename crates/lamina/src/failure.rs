@@ -139,6 +139,7 @@ from_errors!(
     lamina_engine::StopError,
     lamina_image::BlobsError,
     lamina_image::CreateMinimalError,
+    lamina_image::ExplainError,
     lamina_image::FindError,
     lamina_image::ImportError,
     lamina_image::LoadError,

@@ -7,6 +7,7 @@
 
 mod archives;
 mod concurrent;
+mod explain;
 mod fsck;
 mod import;
 mod migrate;

@@ -129,6 +129,20 @@ pub(crate) struct UntagArgs {
     pub(crate) names: Vec<String>,
 }
 
+/// `lamina explain`.
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    /// How many of the largest files of each finding are shown
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub(crate) top: u16,
+    /// Format output: text or json
+    #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = ["text", "json"])]
+    pub(crate) format: String,
+    /// An image by name or id
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: String,
+}
+
 /// `lamina history`.
 #[derive(Debug, Args)]
 pub(crate) struct HistoryArgs {

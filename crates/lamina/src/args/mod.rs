@@ -17,8 +17,8 @@ pub(crate) use containers::{
     CleanupArgs, DiffArgs, KillArgs, LogsArgs, RmArgs, StartArgs, StopArgs, WaitArgs,
 };
 pub(crate) use images::{
-    BlobsArgs, CreateMinimalArgs, HistoryArgs, ImportArgs, LoadArgs, PullArgs, PushArgs,
-    RegistryArgs, RmiArgs, SaveArgs, TagArgs, TreeArgs, UntagArgs,
+    BlobsArgs, CreateMinimalArgs, ExplainArgs, HistoryArgs, ImportArgs, LoadArgs, PullArgs,
+    PushArgs, RegistryArgs, RmiArgs, SaveArgs, TagArgs, TreeArgs, UntagArgs,
 };
 pub(crate) use lists::{ImagesArgs, InspectArgs, PsArgs};
 pub(crate) use registries::{LoginArgs, LogoutArgs, SearchTagsArgs, ServeArgs};

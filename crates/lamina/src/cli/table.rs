@@ -2,10 +2,11 @@
 
 use crate::args::{
     BlobsArgs, CleanupArgs, ContainerPruneArgs, CreateArgs, CreateMinimalArgs, DfArgs, DiffArgs,
-    FsckArgs, HistoryArgs, ImagePruneArgs, ImagesArgs, ImportArgs, InfoArgs, InspectArgs, KillArgs,
-    LoadArgs, LoginArgs, LogoutArgs, LogsArgs, MarkdownHelpArgs, MigrateArgs, PruneArgs, PsArgs,
-    PullArgs, PushArgs, RmArgs, RmiArgs, RunArgs, SaveArgs, SearchTagsArgs, ServeArgs, StartArgs,
-    StopArgs, TagArgs, TidyArgs, TreeArgs, UndoArgs, UntagArgs, VersionArgs, WaitArgs, WhyArgs,
+    ExplainArgs, FsckArgs, HistoryArgs, ImagePruneArgs, ImagesArgs, ImportArgs, InfoArgs,
+    InspectArgs, KillArgs, LoadArgs, LoginArgs, LogoutArgs, LogsArgs, MarkdownHelpArgs,
+    MigrateArgs, PruneArgs, PsArgs, PullArgs, PushArgs, RmArgs, RmiArgs, RunArgs, SaveArgs,
+    SearchTagsArgs, ServeArgs, StartArgs, StopArgs, TagArgs, TidyArgs, TreeArgs, UndoArgs,
+    UntagArgs, VersionArgs, WaitArgs, WhyArgs,
 };
 use crate::commands::{InspectContainer, InspectImage};
 
@@ -66,6 +67,11 @@ const UNTAG: Entry = entry::<UntagArgs>(
     "Take names away from an image, which stays",
 );
 const HISTORY: Entry = entry::<HistoryArgs>("history", "IMAGE", "Show the history of an image");
+const EXPLAIN: Entry = entry::<ExplainArgs>(
+    "explain",
+    "IMAGE",
+    "Tell what each instruction of an image cost, what is wasted, and the fix",
+);
 const TREE: Entry = entry::<TreeArgs>(
     "tree",
     "[IMAGE]",
@@ -156,7 +162,7 @@ pub(crate) const GROUPS: [Group; 5] = [
     Group {
         title: "Images",
         entries: &[
-            PULL, PUSH, IMAGES, SAVE, LOAD, IMPORT, TAG, UNTAG, RMI, HISTORY,
+            PULL, PUSH, IMAGES, SAVE, LOAD, IMPORT, TAG, UNTAG, RMI, HISTORY, EXPLAIN,
         ],
     },
     Group {
@@ -205,6 +211,7 @@ pub(crate) const MANAGEMENT: [Group; 4] = [
             TAG,
             UNTAG,
             HISTORY,
+            EXPLAIN,
             TREE,
             RMI.named("rm").also(&["remove"]),
             IMAGE_PRUNE,

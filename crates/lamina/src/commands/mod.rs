@@ -4,6 +4,7 @@ mod blobs;
 mod containers;
 mod df;
 mod diff;
+mod explain;
 mod foreground;
 mod format;
 mod fsck;

@@ -1,4 +1,8 @@
 //! `fsck` as a person meets it, and the other commands in a damaged store.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the tests damage the store behind its back"
+)]
 
 use std::fs;
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _, symlink};

@@ -45,6 +45,7 @@ fn help_lists_the_commands_in_groups() {
       untag       Take names away from an image, which stays
       rmi         Remove one or more images
       history     Show the history of an image
+      explain     Tell what each instruction of an image cost, what is wasted, and the fix
 
     Registries:
       login       Authenticate to a registry

@@ -33,7 +33,8 @@ usage: cargo xtask VERB
   check           fmt, clippy, licences, layers, tidy, docs, product
   bench start     what a container's start costs: the floor, lamina and the installed peers
   bench pull      what a pull costs: lamina and the installed peers, from a registry on loopback
-  bench all       both; `--write` also writes docs/reference/benchmarks.md
+  bench store     what the store promises: look-ups, sizes, times; `bench store PART` one part of it
+  bench all       all three; `--write` also writes docs/reference/benchmarks.md
   vm              the privileged tests on Debian's kernel with pure cgroup v2, under qemu
   crash [--full]  kill the CLI, the monitor and init at their n-th system call
   layers          every dependency goes down; regenerates crates/README.md

@@ -11,6 +11,7 @@ mod pull;
 mod report;
 mod scratch;
 mod start;
+mod store;
 
 use anyhow::{Result, bail};
 
@@ -44,11 +45,16 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
     match words.first() {
         Some(&"start") => sections.push(start::run(rounds.unwrap_or(40))?),
         Some(&"pull") => sections.push(pull::run(rounds.unwrap_or(3))?),
+        Some(&"store") => {
+            let part = words.get(1).copied().filter(|word| !word.starts_with("--"));
+            sections.push(store::run(part, rounds.unwrap_or(60))?);
+        }
         Some(&"all") => {
             sections.push(start::run(rounds.unwrap_or(40))?);
             sections.push(pull::run(3)?);
+            sections.push(store::run(None, 60)?);
         }
-        _ => bail!("bench what? start, pull or all"),
+        _ => bail!("bench what? start, pull, store or all"),
     }
     for section in &sections {
         println!("\n{section}");

@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::shell;
 
 /// Contenders by name, with the milliseconds of each round.
-type Times = [(String, Vec<f64>)];
+pub(super) type Times = [(String, Vec<f64>)];
 
 /// The section on starts.
 pub(super) fn start(times: &Times, steps: &str, rounds: usize) -> String {
@@ -36,7 +36,8 @@ pub(super) fn pull(times: &Times, rounds: usize) -> String {
     )
 }
 
-fn table(times: &Times, base: &str, unit: &str) -> String {
+/// Returns a table of medians and their ratio to that of `base`.
+pub(super) fn table(times: &Times, base: &str, unit: &str) -> String {
     let base = times
         .iter()
         .find(|(name, _)| name == base)
@@ -55,7 +56,8 @@ fn table(times: &Times, base: &str, unit: &str) -> String {
     text
 }
 
-fn median(times: &[f64]) -> f64 {
+/// Returns the median.
+pub(super) fn median(times: &[f64]) -> f64 {
     let mut sorted = times.to_vec();
     sorted.sort_by(f64::total_cmp);
     let middle = sorted.len() / 2;

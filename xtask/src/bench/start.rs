@@ -83,7 +83,7 @@ pub(super) fn lamina_in(root: &Path, run: &Path) -> Command {
 const SETTLE: Duration = Duration::from_millis(150);
 
 /// Runs everyone once unmeasured, then `rounds` times in turn. Milliseconds, by contender.
-fn measure(contenders: &[Contender], rounds: usize) -> Result<Vec<(String, Vec<f64>)>> {
+pub(super) fn measure(contenders: &[Contender], rounds: usize) -> Result<Vec<(String, Vec<f64>)>> {
     let mut times: Vec<(String, Vec<f64>)> = contenders
         .iter()
         .map(|c| (c.name.clone(), Vec::new()))

@@ -22,7 +22,7 @@ use lamina_types::{DiffId, Digest};
 use sha2::{Digest as _, Sha256};
 
 /// Each is done so often and the fastest counts: the machine is shared.
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 5;
 const CHUNK: usize = 256 << 10;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -37,18 +37,24 @@ fn main() -> Outcome<()> {
     }
 }
 
-/// Times `act`, taking the fastest of some rounds.
+/// Times `act` by the processor's time of this thread, taking the fastest of some rounds: others
+/// may be using the machine, and nothing here waits.
 fn fastest<T>(mut act: impl FnMut() -> Outcome<T>) -> Outcome<(f64, T)> {
     let mut best: Option<(f64, T)> = None;
     for _ in 0..ROUNDS {
-        let start = Instant::now();
+        let start = processor_ms();
         let value = act()?;
-        let took = start.elapsed().as_secs_f64() * 1e3;
+        let took = processor_ms() - start;
         if best.as_ref().is_none_or(|(least, _)| took < *least) {
             best = Some((took, value));
         }
     }
     best.ok_or_else(|| "no rounds".into())
+}
+
+fn processor_ms() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    time.tv_sec as f64 * 1e3 + time.tv_nsec as f64 / 1e6
 }
 
 fn inflate(blob: &[u8], mut each: impl FnMut(&[u8])) -> Outcome<u64> {
@@ -105,6 +111,7 @@ fn store(blob: &Path, root: &Path) -> Outcome<()> {
         };
         Ok(((draft, op), info))
     })?;
+    let (alone, _) = fastest(|| Ok(split(tar.as_slice(), std::io::empty(), &mut (), &limits)?))?;
     let contents = usize::try_from(info.size)?.min(tar.len());
     let (hashed, _) = fastest(|| Ok(Sha256::digest(&tar[..contents])))?;
     let start = Instant::now();
@@ -119,6 +126,7 @@ fn store(blob: &Path, root: &Path) -> Outcome<()> {
     op.finish()?;
     let published = start.elapsed().as_secs_f64() * 1e3;
     println!("hash_contents {hashed:.1}");
+    println!("split_into_nothing {alone:.1}");
     println!("split_into_pool {pooled:.1}");
     println!("publish_and_merge {published:.1}");
     println!("store_work {:.1}", pooled - hashed + published);

@@ -13,7 +13,10 @@ use super::peers::Docker;
 use super::scratch::Scratch;
 use crate::shell;
 
-const PACKAGES: &str = "python3,python3-pip,git,build-essential";
+/// The root of the image of `bench pull`.
+pub(super) const BASE: &str = "base";
+/// What it has beyond debootstrap's minimum.
+pub(super) const PACKAGES: &str = "python3,python3-pip,git,build-essential";
 const DOCKERFILE: &str = "FROM base\n\
     RUN python3 -m compileall -q /usr/lib/python3.11 || true\n\
     RUN mkdir -p /app && cp -a /usr/share/doc /app/doc && rm -rf /usr/share/doc\n\
@@ -22,23 +25,20 @@ const DOCKERFILE: &str = "FROM base\n\
 /// A registry on loopback, stopped with the value.
 pub(super) struct Registry {
     server: Child,
-    /// The image's name, with the registry's address.
-    pub(super) image: String,
+    address: String,
 }
 
 impl Registry {
     /// Starts a registry that has the image, making the image first if it is not there yet.
     pub(super) fn with_image(scratch: &Scratch) -> Result<Option<Self>> {
-        let kept = shell::root().join("target/bench");
-        let data = kept.join("registry");
+        let data = Self::data();
         let have_image = data.join("docker/registry/v2/repositories/debian").is_dir();
         if !have_image && Docker::start(scratch)?.is_none() {
             return Ok(None);
         }
-        std::fs::create_dir_all(&data)?;
-        let registry = Self::start(scratch, &data)?;
+        let registry = Self::kept(scratch)?;
         if !have_image {
-            registry.build(scratch, &kept)?;
+            registry.build(scratch)?;
         }
         Ok(Some(registry))
     }
@@ -64,22 +64,63 @@ impl Registry {
         std::thread::sleep(Duration::from_millis(500));
         Ok(Self {
             server,
-            image: format!("127.0.0.1:{port}/debian:app"),
+            address: format!("127.0.0.1:{port}"),
         })
     }
 
-    fn build(&self, scratch: &Scratch, kept: &Path) -> Result<()> {
-        let archive = base(kept)?;
+    /// Starts a registry that has what earlier runs have kept.
+    pub(super) fn kept(scratch: &Scratch) -> Result<Self> {
+        let data = Self::data();
+        std::fs::create_dir_all(&data)?;
+        Self::start(scratch, &data)
+    }
+
+    fn data() -> PathBuf {
+        kept().join("registry")
+    }
+
+    /// Returns the name of the image of `bench pull`.
+    pub(super) fn image(&self) -> String {
+        format!("{}/debian:app", self.address)
+    }
+
+    /// Returns the name of one of several related images.
+    pub(super) fn related(&self, name: &str) -> String {
+        format!("{}/related/{name}:1", self.address)
+    }
+
+    /// Returns the files of the layers of an image, named as `repository:tag`, bottom first.
+    pub(super) fn layers(repository: &str, tag: &str) -> Result<Vec<PathBuf>> {
+        let data = Self::data().join("docker/registry/v2");
+        let blob = |digest: &str| {
+            let hex = digest.trim().trim_start_matches("sha256:").to_owned();
+            data.join("blobs/sha256")
+                .join(&hex[..2])
+                .join(&hex)
+                .join("data")
+        };
+        let link = format!("repositories/{repository}/_manifests/tags/{tag}/current/link");
+        let manifest = blob(&std::fs::read_to_string(data.join(link))?);
+        let manifest: serde_json::Value = serde_json::from_slice(&std::fs::read(manifest)?)?;
+        let layers = manifest["layers"]
+            .as_array()
+            .context("a manifest without layers")?;
+        let digests = layers.iter().filter_map(|layer| layer["digest"].as_str());
+        Ok(digests.map(blob).collect())
+    }
+
+    fn build(&self, scratch: &Scratch) -> Result<()> {
+        let archive = root_tar(BASE, PACKAGES)?;
         let docker = Docker::start(scratch)?.context("no Docker to build the image with")?;
         shell::run(docker.command().arg("import").arg(&archive).arg("base"))?;
         let context = scratch.folder("context")?;
         std::fs::write(context.join("Dockerfile"), DOCKERFILE)?;
         let mut build = docker.command();
         build
-            .args(["build", "--network", "none", "-t", &self.image])
+            .args(["build", "--network", "none", "-t", &self.image()])
             .arg(&context);
         shell::run(build.env("DOCKER_BUILDKIT", "0"))?;
-        shell::run(docker.command().args(["push", &self.image]))
+        shell::run(docker.command().args(["push", &self.image()]))
     }
 }
 
@@ -90,19 +131,20 @@ impl Drop for Registry {
     }
 }
 
-/// Makes the root filesystem's tar, or finds it.
-fn base(kept: &Path) -> Result<PathBuf> {
-    let archive = kept.join("base.tar");
+/// Makes the tar of a Debian root with these packages, or finds it.
+pub(super) fn root_tar(name: &str, packages: &str) -> Result<PathBuf> {
+    let kept = kept();
+    std::fs::create_dir_all(&kept)?;
+    let archive = kept.join(format!("{name}.tar"));
     if archive.is_file() {
         return Ok(archive);
     }
-    let tree = kept.join("base");
+    let tree = kept.join(name);
     let mut debootstrap = shell::command("debootstrap", &["--variant=minbase"]);
-    debootstrap
-        .arg(format!("--include={PACKAGES}"))
-        .arg("bookworm")
-        .arg(&tree);
-    shell::run(&mut debootstrap)?;
+    if !packages.is_empty() {
+        debootstrap.arg(format!("--include={packages}"));
+    }
+    shell::run(debootstrap.arg("bookworm").arg(&tree))?;
     shell::run(
         Command::new("sh")
             .arg("-c")
@@ -113,6 +155,10 @@ fn base(kept: &Path) -> Result<PathBuf> {
     super::floor::pack(&tree, &archive)?;
     std::fs::remove_dir_all(tree)?;
     Ok(archive)
+}
+
+fn kept() -> PathBuf {
+    shell::root().join("target/bench")
 }
 
 fn free_port() -> Result<u16> {

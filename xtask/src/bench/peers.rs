@@ -185,6 +185,11 @@ impl Docker {
         command
     }
 
+    /// Returns the words of a client command, for a shell.
+    pub(super) fn line(&self) -> String {
+        format!("{} -H {}", self.client.display(), self.socket)
+    }
+
     /// Imports the archive and returns the start of a container of it.
     pub(super) fn contender(&self, archive: &Path) -> Result<Contender> {
         shell::run(

@@ -20,7 +20,8 @@ pub(super) fn run(rounds: usize) -> Result<String> {
     let Some(registry) = Registry::with_image(&scratch)? else {
         return Ok("SKIP: no Docker to build the image with".to_owned());
     };
-    let image = registry.image.as_str();
+    let image = registry.image();
+    let image = image.as_str();
     let mut times: Vec<(String, Vec<f64>)> = ["lamina", "docker", "podman"]
         .map(|name| (name.to_owned(), Vec::new()))
         .into();
@@ -39,7 +40,8 @@ pub(super) fn run(rounds: usize) -> Result<String> {
     Ok(report::pull(&times, rounds))
 }
 
-fn lamina(store: &Path, image: &str) -> Result<f64> {
+/// Pulls into a store of lamina's below `store` and returns the milliseconds it took.
+pub(super) fn lamina(store: &Path, image: &str) -> Result<f64> {
     let mut pull = lamina_in(&store.join("root"), &store.join("run"));
     timed(pull.args(["pull", image]))
 }
@@ -59,8 +61,8 @@ fn podman(store: &Path, image: &str) -> Result<Option<f64>> {
     timed(pull.args(["pull", "--tls-verify=false", image])).map(Some)
 }
 
-/// Milliseconds until the command says that the image is here.
-fn timed(command: &mut Command) -> Result<f64> {
+/// Milliseconds until the command says that it is done.
+pub(super) fn timed(command: &mut Command) -> Result<f64> {
     let start = Instant::now();
     let status = command
         .stdout(Stdio::null())

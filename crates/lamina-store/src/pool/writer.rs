@@ -27,6 +27,8 @@ use crate::sync::{self, Unsynced};
 /// Contents up to this many bytes are hashed before anything is written: what is here already
 /// costs no writing.
 const IN_MEMORY: u64 = 1 << 20;
+/// The same in a layer most of whose contents were here so far: one of these is held at a time.
+const IN_MEMORY_IF_KNOWN: u64 = 64 << 20;
 /// Files of a batch are open at once.
 const BATCH: usize = 64;
 /// Bytes of a batch that are held in memory.
@@ -47,6 +49,11 @@ pub struct PoolWriter<'a> {
     pending_bytes: usize,
     /// What each content takes, in the order they came.
     blocks: Vec<u64>,
+    /// How many contents were here, and how many were not.
+    known: u64,
+    unknown: u64,
+    /// The buffer of a long content that was here: pages that need not be made again.
+    spare: Vec<u8>,
     failure: Option<PoolError>,
 }
 
@@ -78,6 +85,9 @@ impl<'a> PoolWriter<'a> {
             pending: Vec::new(),
             pending_bytes: 0,
             blocks: Vec::new(),
+            known: 0,
+            unknown: 0,
+            spare: Vec::new(),
             failure: None,
         }
     }
@@ -141,11 +151,14 @@ impl<'a> PoolWriter<'a> {
             match pool.find(&one.id, one.size)? {
                 Found::Here { blocks } => {
                     self.blocks[one.place] = blocks;
+                    self.known += 1;
+                    self.recycle(one.content);
                     continue;
                 }
                 Found::Damaged => pool.drop_damaged(&one.id)?,
                 Found::Missing => {}
             }
+            self.unknown += 1;
             written.push(self.write(one, batch)?);
         }
         if written.is_empty() {
@@ -222,7 +235,24 @@ impl<'a> PoolWriter<'a> {
         error
     }
 
-    fn begin_file(&self, entry: &Entry) -> Result<Current, PoolError> {
+    /// Returns how long a content may be to be hashed before anything is written. Writing the long
+    /// ones as they come is faster where they are new, and in vain where they are not.
+    fn in_memory(&self) -> u64 {
+        match self.known > self.unknown {
+            true => IN_MEMORY_IF_KNOWN,
+            false => IN_MEMORY,
+        }
+    }
+
+    fn recycle(&mut self, content: Current) {
+        if let Current::Bytes(bytes) = content
+            && bytes.capacity() > self.spare.capacity()
+        {
+            self.spare = bytes;
+        }
+    }
+
+    fn begin_file(&mut self, entry: &Entry) -> Result<Current, PoolError> {
         let at = || self.store.pool().path();
         if let Kind::Sparse { size, parts } = &entry.kind {
             let file = unnamed(self.store)?;
@@ -230,11 +260,16 @@ impl<'a> PoolWriter<'a> {
             let parts = parts.iter().rev().copied().collect();
             return Ok(Current::Parts(file, parts));
         }
-        if entry.stored > IN_MEMORY {
+        if entry.stored > self.in_memory() {
             return Ok(Current::File(unnamed(self.store)?));
         }
-        let room = usize::try_from(entry.stored).unwrap_or(0);
-        Ok(Current::Bytes(Vec::with_capacity(room)))
+        let mut buffer = match entry.stored > IN_MEMORY {
+            true => std::mem::take(&mut self.spare),
+            false => Vec::new(),
+        };
+        buffer.clear();
+        buffer.reserve_exact(usize::try_from(entry.stored).unwrap_or(0));
+        Ok(Current::Bytes(buffer))
     }
 }
 

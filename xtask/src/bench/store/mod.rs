@@ -1,14 +1,21 @@
 //! `bench store`: what the store's design promises, each bar with its figure.
 
 mod archive;
+mod disk;
 mod modes;
+mod related;
+mod unpack;
 
 use anyhow::Result;
 
 /// What `bench store PART` can be asked for alone.
 type Part = (&'static str, fn(usize) -> Result<String>);
 
-const PARTS: [Part; 1] = [("modes", modes::run)];
+const PARTS: [Part; 3] = [
+    ("modes", modes::run),
+    ("unpack", unpack::run),
+    ("disk", disk::run),
+];
 
 /// Measures everything, or the one part that is named, and returns the section of the page.
 pub(super) fn run(only: Option<&str>, rounds: usize) -> Result<String> {

@@ -1,9 +1,11 @@
 //! Every file of the store once, by what it is.
 
 use std::collections::{BTreeMap, HashMap};
+use std::panic::resume_unwind;
 use std::path::Path;
+use std::thread;
 
-use lamina_fs::PathError;
+use lamina_fs::{Dir, Entry, PathError};
 use lamina_types::{DiffId, Digest};
 
 use super::disk;
@@ -11,6 +13,9 @@ use crate::area::Area;
 use crate::collect::diff_id_of;
 use crate::pool::ObjectKey;
 use crate::store::Store;
+
+/// More do not help: what they look at is behind locks of the same folder.
+const THREADS: usize = 4;
 
 /// What a store takes on the disk, in bytes of whole blocks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -150,29 +155,30 @@ impl Store {
         self.measure_pool(space)
     }
 
+    /// Looks at every object, from a few threads at a time: the kernel finds an inode by its name
+    /// in about two microseconds, and there are tens of thousands.
     fn measure_pool(&self, space: &mut Space) -> Result<(), PathError> {
         let pool = self.dir(Area::Pool)?;
         space.own += disk::own(pool);
-        for folder in pool.entries()? {
-            let name = folder.name.to_string_lossy();
-            let Ok(dir) = pool.open_at(&folder.name) else {
-                let size = disk::tree(pool, &folder.name);
+        let folders = pool.entries()?;
+        let threads = thread::available_parallelism().map_or(1, |count| count.get().min(THREADS));
+        let share = folders.len().div_ceil(threads).max(1);
+        let parts: Vec<_> = thread::scope(|scope| {
+            let work = |folders| move || measure_folders(pool, folders);
+            let others = folders.chunks(share).skip(1);
+            let others: Vec<_> = others.map(|part| scope.spawn(work(part))).collect();
+            let first = folders.chunks(share).next().map(|part| work(part)());
+            let others = others
+                .into_iter()
+                .map(|part| part.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            first.into_iter().chain(others).collect()
+        });
+        for part in parts {
+            let part = part?;
+            space.own += part.own;
+            space.objects.extend(part.objects);
+            for (name, size) in part.unaccounted {
                 space.unaccount(Area::Pool, &name, size);
-                continue;
-            };
-            space.own += disk::own(&dir);
-            for entry in dir.entries()? {
-                let file = entry.name.to_string_lossy();
-                match ObjectKey::parse(&name, &file) {
-                    Some(key) => {
-                        let size = dir.stat(&entry.name).map_or(0, |stat| disk::blocks(&stat));
-                        space.objects.insert(key, size);
-                    }
-                    None => {
-                        let size = disk::tree(&dir, &entry.name);
-                        space.unaccount(Area::Pool, &format!("{name}/{file}"), size);
-                    }
-                }
             }
         }
         Ok(())
@@ -227,4 +233,39 @@ impl Space {
         let path = format!("{}/{name}", area.path());
         self.unaccounted.insert(path, size);
     }
+}
+
+/// What some folders of the pool take.
+#[derive(Debug, Default)]
+struct PoolPart {
+    own: u64,
+    objects: Vec<(ObjectKey, u64)>,
+    unaccounted: Vec<(String, u64)>,
+}
+
+fn measure_folders(pool: &Dir, folders: &[Entry]) -> Result<PoolPart, PathError> {
+    let mut part = PoolPart::default();
+    for folder in folders {
+        let name = folder.name.to_string_lossy();
+        let Ok(dir) = pool.open_at(&folder.name) else {
+            let size = disk::tree(pool, &folder.name);
+            part.unaccounted.push((name.into_owned(), size));
+            continue;
+        };
+        part.own += disk::own(&dir);
+        for entry in dir.entries()? {
+            let file = entry.name.to_string_lossy();
+            match ObjectKey::parse(&name, &file) {
+                Some(key) => {
+                    let size = dir.stat(&entry.name).map_or(0, |stat| disk::blocks(&stat));
+                    part.objects.push((key, size));
+                }
+                None => {
+                    let size = disk::tree(&dir, &entry.name);
+                    part.unaccounted.push((format!("{name}/{file}"), size));
+                }
+            }
+        }
+    }
+    Ok(part)
 }

@@ -36,6 +36,11 @@ pub(crate) fn lay_out_oci(oci: &Dir) -> Result<(), PathError> {
 pub(super) fn regenerate(store: &Store) -> Result<(), RefError> {
     let oci = store.dir(Area::Oci)?;
     let bytes = bytes(store)?;
+    // Images whose compressed layers are not kept are not in it: most names come and go without
+    // a change here, which costs no sync then.
+    if oci.read(INDEX, INDEX_LIMIT).is_ok_and(|old| old == bytes) {
+        return Ok(());
+    }
     Ok(oci.replace(INDEX, &bytes, 0o644, Durability::Durable)?)
 }
 

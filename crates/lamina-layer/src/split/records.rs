@@ -7,7 +7,7 @@ use zstd::stream::{read::Decoder, write::Encoder};
 use super::{MAGIC, MAX_RAW, ObjectId, ObjectRef, REFERENCE, SplitError, VERSION};
 
 /// Fast, and what headers repeat is found at any level.
-const LEVEL: i32 = 1;
+const LEVEL: i32 = 3;
 /// The largest window a stream may ask for, as a power of two: 8 MiB.
 const WINDOW_LOG: u32 = 23;
 

@@ -8,6 +8,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::FileExt;
 
@@ -46,6 +47,9 @@ pub struct PoolWriter<'a> {
     op: &'a Operation,
     current: Option<Current>,
     pending: Vec<Pending>,
+    /// The short contents of the batch, one after the other: memory that is used again and again.
+    short: Vec<u8>,
+    /// Bytes of the batch that are held elsewhere.
     pending_bytes: usize,
     /// What each content takes, in the order they came.
     blocks: Vec<u64>,
@@ -59,6 +63,8 @@ pub struct PoolWriter<'a> {
 
 #[derive(Debug)]
 enum Current {
+    /// Where it is in `short`.
+    Short(Range<usize>),
     Bytes(Vec<u8>),
     File(File),
     /// With the regions that are left.
@@ -83,6 +89,7 @@ impl<'a> PoolWriter<'a> {
             op,
             current: None,
             pending: Vec::new(),
+            short: Vec::new(),
             pending_bytes: 0,
             blocks: Vec::new(),
             known: 0,
@@ -131,7 +138,7 @@ impl<'a> PoolWriter<'a> {
             holes,
             content,
         });
-        if self.pending.len() >= BATCH || self.pending_bytes >= BATCH_BYTES {
+        if self.pending.len() >= BATCH || self.pending_bytes + self.short.len() >= BATCH_BYTES {
             self.store_batch()?;
         }
         Ok(())
@@ -140,9 +147,14 @@ impl<'a> PoolWriter<'a> {
     fn store_batch(&mut self) -> Result<(), PoolError> {
         let pending = std::mem::take(&mut self.pending);
         self.pending_bytes = 0;
-        if pending.is_empty() {
-            return Ok(());
+        if !pending.is_empty() {
+            self.store_pending(pending)?;
         }
+        self.short.clear();
+        Ok(())
+    }
+
+    fn store_pending(&mut self, pending: Vec<Pending>) -> Result<(), PoolError> {
         self.lease(&pending)?;
         let pool = self.store.pool();
         let batch = new_batch();
@@ -187,12 +199,8 @@ impl<'a> PoolWriter<'a> {
     fn write(&self, one: Pending, batch: Batch) -> Result<(usize, ObjectId, u64, File), PoolError> {
         let file = match one.content {
             Current::File(file) | Current::Parts(file, _) => file,
-            Current::Bytes(bytes) => {
-                let mut file = unnamed(self.store)?;
-                file.write_all(&bytes)
-                    .at("write", self.store.pool().path())?;
-                file
-            }
+            Current::Bytes(bytes) => self.file_of(&bytes)?,
+            Current::Short(range) => self.file_of(&self.short[range])?,
         };
         let seal = Seal {
             id: one.id,
@@ -202,6 +210,13 @@ impl<'a> PoolWriter<'a> {
         seal.set(&file)
             .at("seal an object in", self.store.pool().path())?;
         Ok((one.place, one.id, one.size, file))
+    }
+
+    fn file_of(&self, bytes: &[u8]) -> Result<File, PathError> {
+        let mut file = unnamed(self.store)?;
+        file.write_all(bytes)
+            .at("write", self.store.pool().path())?;
+        Ok(file)
     }
 
     /// Links a file to its name, which somebody may have given to an equal one meanwhile.
@@ -263,10 +278,11 @@ impl<'a> PoolWriter<'a> {
         if entry.stored > self.in_memory() {
             return Ok(Current::File(unnamed(self.store)?));
         }
-        let mut buffer = match entry.stored > IN_MEMORY {
-            true => std::mem::take(&mut self.spare),
-            false => Vec::new(),
-        };
+        if entry.stored <= IN_MEMORY {
+            let end = self.short.len();
+            return Ok(Current::Short(end..end));
+        }
+        let mut buffer = std::mem::take(&mut self.spare);
         buffer.clear();
         buffer.reserve_exact(usize::try_from(entry.stored).unwrap_or(0));
         Ok(Current::Bytes(buffer))
@@ -287,6 +303,11 @@ impl Bodies for PoolWriter<'_> {
     fn data(&mut self, bytes: &[u8]) -> io::Result<()> {
         let written = match &mut self.current {
             None => Ok(()),
+            Some(Current::Short(range)) => {
+                self.short.extend_from_slice(bytes);
+                range.end = self.short.len();
+                Ok(())
+            }
             Some(Current::Bytes(all)) => {
                 all.extend_from_slice(bytes);
                 Ok(())

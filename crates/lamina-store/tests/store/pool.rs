@@ -332,3 +332,41 @@ fn pooled_layers_hold_their_contents() {
     assert_eq!(collected.layers.len(), 1);
     assert!(store.layers().get(&diff_id).unwrap().is_none());
 }
+
+/// Makes a layer's tar of these contents and puts them into the pool by it.
+fn split_of(store: &Store, op: &Operation, contents: &[Vec<u8>]) -> Vec<u64> {
+    let mut tar = TarWriter::new(Vec::new());
+    for (number, content) in contents.iter().enumerate() {
+        let name = number.to_string();
+        tar.file_bytes(name, &Meta::default(), content).unwrap();
+    }
+    let tar = tar.finish().unwrap();
+    let mut writer = PoolWriter::new(store, op);
+    split(tar.as_slice(), Vec::new(), &mut writer, &Limits::default()).unwrap();
+    writer.finish().unwrap()
+}
+
+#[test]
+fn long_contents_are_stored_whether_the_layer_is_known_or_not() {
+    let host = Host::new();
+    let store = host.open();
+    let op = store.ops().begin("pull", &[]).unwrap();
+    let long = |seed: u8, length: usize| {
+        let mut bytes: Vec<u8> = (0..length).map(|n| (n % 251) as u8).collect();
+        bytes[0] = seed;
+        bytes
+    };
+    let known = [samples(3, 150), vec![long(1, 2 << 20), long(2, 5 << 20)]].concat();
+    let first = split_of(&store, &op, &known);
+    // Most of it is here, so that long contents are held until it is known whether they are.
+    let new = [long(4, 3 << 20), long(5, 900 << 10), long(6, 2 << 20)];
+    let second = [known.clone(), new.to_vec(), known.clone()].concat();
+    let blocks = split_of(&store, &op, &second);
+    assert_eq!(blocks[..known.len()], first);
+    assert_eq!(blocks[known.len() + new.len()..], first);
+    for content in &second {
+        let found = read(&store, &ObjectId::of(content));
+        assert!(found.as_ref() == Some(content));
+    }
+    op.finish().unwrap();
+}

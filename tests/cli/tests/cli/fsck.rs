@@ -37,7 +37,13 @@ fn layer(host: &Host) -> PathBuf {
 
 /// Everything that must work whatever is damaged.
 fn goes_on(host: &Host) {
-    for words in [&["images"][..], &["ps", "-a"], &["df"], &["images", "-q"]] {
+    for words in [
+        &["images"][..],
+        &["ps", "-a"],
+        &["df"],
+        &["images", "-q"],
+        &["prune", "--plan"],
+    ] {
         host.ok(words);
     }
 }

@@ -12,6 +12,7 @@
 //! - `undo`: removals that are taken back;
 //! - `killed`: killed and interrupted commands;
 //! - `prune`: what nobody uses goes;
+//! - `power`: what was acknowledged survives a power cut;
 //! - `parallel`: many runs at the same time.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
@@ -23,6 +24,7 @@ mod killed;
 mod ledger;
 mod lists;
 mod parallel;
+mod power;
 mod prune;
 mod registries;
 mod run;

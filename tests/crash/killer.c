@@ -9,6 +9,7 @@
  *   monitor   the first descendant that executes a program
  *   init      the first process the monitor makes; `program` once it has executed
  *   other     everything else
+ *   store     the command itself with its threads, and of its calls only those that change files
  *
  * usage: killer ROLE N SECONDS COMMAND...
  * It prints "killed CALL CODE" (the call's number and the command's exit code), or "passed COUNT
@@ -17,18 +18,20 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
+#include <sys/syscall.h>
 #include <sys/user.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum role { CLI, SPAWNER, MONITOR, INIT, PROGRAM, OTHER };
-static const char *const names[] = {"cli", "spawner", "monitor", "init", "program", "other"};
-enum { ROLES = 6, MOST = 512 };
+enum role { CLI, SPAWNER, MONITOR, INIT, PROGRAM, OTHER, STORE };
+static const char *const names[] = {"cli", "spawner", "monitor", "init", "program", "other", "store"};
+enum { ROLES = 7, MOST = 512 };
 
 struct process {
     pid_t pid;
@@ -36,6 +39,8 @@ struct process {
     int in_call, stopped_first;
     /* Its parent's event has come; its first stop may come earlier, and then it waits for that. */
     int is_born, waits;
+    /* A thread of the command itself. */
+    int is_thread;
 };
 
 static struct process processes[MOST];
@@ -55,11 +60,63 @@ static struct process *find(pid_t pid)
     return &processes[process_count++];
 }
 
+static int is_thread_of_cli(pid_t pid)
+{
+    char path[64], line[256];
+    int group = -1;
+    snprintf(path, sizeof path, "/proc/%d/status", pid);
+    FILE *file = fopen(path, "r");
+    while (file && fgets(line, sizeof line, file))
+        if (sscanf(line, "Tgid: %d", &group) == 1)
+            break;
+    if (file)
+        fclose(file);
+    return group == processes[0].pid;
+}
+
+/* Whether a call changes files, or would. */
+static int changes(const struct user_regs_struct *registers)
+{
+    switch (registers->orig_rax) {
+    case SYS_openat:
+        return (registers->rdx & (O_CREAT | O_TMPFILE | O_TRUNC)) != 0;
+    case SYS_write:
+    case SYS_pwrite64:
+    case SYS_writev:
+    case SYS_copy_file_range:
+    case SYS_ftruncate:
+    case SYS_rename:
+    case SYS_renameat:
+    case SYS_renameat2:
+    case SYS_link:
+    case SYS_linkat:
+    case SYS_symlinkat:
+    case SYS_unlink:
+    case SYS_unlinkat:
+    case SYS_rmdir:
+    case SYS_mkdirat:
+    case SYS_mknodat:
+    case SYS_fsync:
+    case SYS_fdatasync:
+    case SYS_syncfs:
+    case SYS_fchmod:
+    case SYS_fchmodat:
+    case SYS_fchownat:
+    case SYS_utimensat:
+    case SYS_setxattr:
+    case SYS_fsetxattr:
+        return 1;
+    default:
+        return 0;
+    }
+}
+
 /* A new process has its role from its parent's. */
 static void born(pid_t pid, enum role parent)
 {
     struct process *child = find(pid);
     child->role = OTHER;
+    child->is_thread = (parent == CLI || parent == SPAWNER) && is_thread_of_cli(pid);
     if (parent == CLI || parent == SPAWNER)
         child->role = SPAWNER;
     if (parent == MONITOR && !have_init) {
@@ -152,8 +209,13 @@ int main(int count, char **words)
             executed(process);
         } else if (signal == (SIGTRAP | 0x80)) {
             process->in_call = !process->in_call;
-            if (process->in_call && (int)process->role == target && ++calls == n && killed < 0) {
-                struct user_regs_struct registers;
+            struct user_regs_struct registers = {0};
+            int counts = process->in_call && (int)process->role == target;
+            if (process->in_call && target == STORE && (process->role == CLI || process->is_thread)) {
+                ptrace(PTRACE_GETREGS, pid, 0, &registers);
+                counts = changes(&registers);
+            }
+            if (counts && ++calls == n && killed < 0) {
                 ptrace(PTRACE_GETREGS, pid, 0, &registers);
                 killed = (long)registers.orig_rax;
                 kill(pid, SIGKILL);

@@ -4,7 +4,11 @@
 //! be left: no process, mount, cgroup, snapshot, record, lease, bundle or rubbish; and the next run
 //! works. The command's exit code must be one that is true of what happened. `--short` takes a
 //! sample of the calls, with a stride that differs from role to role; `--full` takes every call.
+//! `store` does the same with the commands that change the store.
 //! `--storage-mode=MODE` has every command in that mode.
+
+mod places;
+mod store;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,6 +17,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+
+pub(crate) use places::Places;
 
 use crate::{debian, shell};
 
@@ -32,14 +38,28 @@ const PATIENCE: &str = "20";
 /// More calls than any role makes: the loop ends when a role ran out of them.
 const MOST_CALLS: usize = 5_000;
 
-/// Runs the loop.
+/// Runs the loop. `--store` leaves out the kills of a run, `--no-build` takes the binary there is.
 pub(crate) fn run(words: &[&str]) -> Result<()> {
     debian::install(&debian::TESTS[..1])?;
-    shell::build()?;
+    if !words.contains(&"--no-build") {
+        shell::build()?;
+    }
     let full = words.contains(&"--full");
     let mode = words
         .iter()
         .find(|word| word.starts_with("--storage-mode="));
+    if words.contains(&"--store") {
+        let mut wrong = Vec::new();
+        store::run(mode.unwrap_or(&"--storage-mode=auto"), full, &mut wrong)?;
+        if !wrong.is_empty() {
+            bail!(
+                "{} of the kills left something:\n  {}",
+                wrong.len(),
+                wrong.join("\n  ")
+            );
+        }
+        return Ok(());
+    }
     let host = Host::new(mode.unwrap_or(&"--storage-mode=auto"))?;
     let mut wrong = Vec::new();
     for (role, stride, codes) in ROLES {
@@ -60,6 +80,8 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
         );
     }
     host.run_works()?;
+    drop(host);
+    store::run(mode.unwrap_or(&"--storage-mode=auto"), full, &mut wrong)?;
     if !wrong.is_empty() {
         bail!(
             "{} of the kills left something:\n  {}",
@@ -331,7 +353,8 @@ impl Drop for Host {
     }
 }
 
-fn entries(folder: &Path) -> impl Iterator<Item = String> + use<> {
+/// Lists a folder by path.
+pub(crate) fn entries(folder: &Path) -> impl Iterator<Item = String> + use<> {
     std::fs::read_dir(folder)
         .into_iter()
         .flatten()

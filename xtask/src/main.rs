@@ -20,6 +20,7 @@ mod layers;
 mod licences;
 mod product;
 mod shell;
+mod stress;
 mod test;
 mod tidy;
 mod vm;
@@ -36,7 +37,9 @@ usage: cargo xtask VERB
   bench store     what the store promises: look-ups, sizes, times; `bench store PART` one part of it
   bench all       all three; `--write` also writes docs/reference/benchmarks.md
   vm              the privileged tests on Debian's kernel with pure cgroup v2, under qemu
-  crash [--full]  kill the CLI, the monitor and init at their n-th system call
+  crash [--full]  kill the CLI, the monitor and init at their n-th system call, and each command
+                  that changes the store at its n-th call that changes a file
+  stress          32 processes that pull, run, remove, undo and prune the same images for a minute
   layers          every dependency goes down; regenerates crates/README.md
   tidy            sizes, names and documents
   licences        licences, bans and sources of the dependencies
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         ["bench", rest @ ..] => bench::run(rest),
         ["vm"] => vm::run(),
         ["crash", rest @ ..] => crash::run(rest),
+        ["stress", rest @ ..] => stress::run(rest),
         ["layers"] => layers::run(layers::Mode::Write),
         ["tidy"] => tidy::run(),
         ["licences"] => licences::run(),

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::{crash, debian, shell, vm};
+use crate::{crash, debian, shell, stress, vm};
 
 /// Runs every test; further words are passed to the runner as filters.
 pub(crate) fn run(filters: &[&str]) -> Result<()> {
@@ -19,6 +19,7 @@ pub(crate) fn run(filters: &[&str]) -> Result<()> {
     if filters.is_empty() {
         crash::run(&["--short"])?;
         crash::run(&["--short", "--storage-mode=plain"])?;
+        stress::run(&["--seconds=10"])?;
         vm::run()?;
     }
     Ok(())

@@ -19,8 +19,8 @@
 //! by the next [`Store::open`]: what of a container was begun is completed, and where nothing had
 //! been taken yet the entry goes.
 //! *Bringing back*: leases → volumes, layer, name, the container's folder last; then names of images;
-//! then the entry goes. Each step passes over what is done already, so that after a kill the next
-//! attempt finishes.
+//! then the entry goes. One that was killed is settled in the same way, and as each step passes over
+//! what is done already, the next attempt finishes.
 //! *Ending its time*: the entry is renamed to the trash, and the collector takes what only it held.
 //!
 //! Bringing back and ending exclude each other by the lock `removed`, the first of all. Neither

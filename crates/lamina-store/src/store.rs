@@ -108,6 +108,10 @@ impl Store {
         store.check_meta()?;
         sync::drop_unsynced_of_other_boots(&store)?;
         let recovery = store.ops().recover()?;
+        if recovery.undone > 0 {
+            // Between a name and the index that is derived from it; nothing of ours reads that.
+            let _ = store.refs().refresh_index();
+        }
         let _ = store.0.recovery.set(recovery);
         Ok(store)
     }

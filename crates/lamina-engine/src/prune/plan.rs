@@ -50,7 +50,10 @@ impl Engine {
             ..PrunePlan::default()
         };
         if request.containers {
-            plan.containers = stopped(&containers, request, &space)?;
+            // After they were listed: one that is being started is somebody's.
+            let busy = self.store.ops().containers()?;
+            let free = containers.iter().filter(|c| !busy.contains(&c.record.id));
+            plan.containers = stopped(free, request, &space)?;
         }
         let going: BTreeSet<ContainerId> = plan.containers.iter().map(|c| c.id.clone()).collect();
         let staying = || containers.iter().filter(|c| !going.contains(&c.record.id));
@@ -113,9 +116,9 @@ impl Engine {
     }
 }
 
-/// Containers that do not run and fit the request. One whose state cannot be told stays.
-fn stopped(
-    containers: &[Container],
+/// Containers that do not run and fit the request. One that goes with its run is left to that.
+fn stopped<'c>(
+    containers: impl Iterator<Item = &'c Container>,
     request: &PruneRequest,
     space: &Space,
 ) -> Result<Vec<PlannedContainer>, PruneError> {
@@ -124,7 +127,7 @@ fn stopped(
         let record = &container.record;
         let labels = labels(&record.request.labels, &record.image_config);
         let idle = state_of(container)?.status != ContainerStatus::Running;
-        if idle && request.fits(Some(&record.created), &labels) {
+        if idle && !record.request.remove && request.fits(Some(&record.created), &labels) {
             let id = record.id.as_str();
             let of = |map: &BTreeMap<String, u64>| map.get(id).copied().unwrap_or(0);
             planned.push(PlannedContainer {

@@ -136,6 +136,11 @@ impl Removal {
         } else {
             self.loose = true;
         }
+        // With one that is dead, the next open looks after the index, too.
+        let op = match self.entry {
+            Some(_) => None,
+            None => Some(refs.0.ops().begin("remove", &[])?),
+        };
         if let Some(made) = made {
             refs.set(made)?;
             if let Some((file, document)) = refs.document(&made.name)?
@@ -146,6 +151,7 @@ impl Removal {
             }
         }
         let gone = refs.remove_documents(&files(&found))?;
+        op.map_or(Ok(()), Operation::finish)?;
         let names = names.into_iter().zip(gone);
         Ok(names
             .filter_map(|(name, gone)| gone.then_some(name))
@@ -310,9 +316,27 @@ pub(crate) fn settle(store: &Store, id: &RemovedId) -> Result<(), TrashError> {
         };
     }
     if !taken {
+        // Nothing was removed, or all of it is back.
+        store
+            .refs()
+            .remove_documents(&files(&manifest.made))
+            .map_err(as_path(&dir))?;
         store.discard(removed, id.as_str())?;
     }
     Ok(())
+}
+
+/// Tells of a name's failure as of one of the entry's.
+fn as_path(dir: &Dir) -> impl FnOnce(RefError) -> PathError {
+    let path = dir.path().to_path_buf();
+    move |error| match error {
+        RefError::Path(error) => error,
+        other => PathError {
+            act: "settle",
+            path,
+            source: std::io::Error::other(other),
+        },
+    }
 }
 
 /// Gathers the parts of those containers whose folder was moved.

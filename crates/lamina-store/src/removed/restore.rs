@@ -135,7 +135,10 @@ impl Removed<'_> {
         complete(store, &dir, &manifest)?;
         self.check(&dir, &manifest)?;
         // What comes back is seen by the collector here until it is seen there.
-        let op = store.ops().begin("undo", &leases(&dir, &manifest)?)?;
+        let mut lines = leases(&dir, &manifest)?;
+        // If this dies, what of a container is back without its folder goes here again.
+        lines.push(Line::Removal(id.clone()));
+        let op = store.ops().begin("undo", &lines)?;
         for name in &manifest.volumes {
             put_back(
                 &dir,
@@ -154,9 +157,9 @@ impl Removed<'_> {
             return Err(UndoRemovalError::NameTaken { name });
         }
         store.refs().remove_documents(&files(&manifest.made))?;
-        op.finish()?;
         store.discard(removed, id.as_str())?;
         removed.sync()?;
+        op.finish()?;
         let transaction = manifest.into_transaction(id.clone());
         Ok(Restored {
             id: transaction.id,

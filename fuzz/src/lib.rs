@@ -157,3 +157,26 @@ pub fn documents(data: &[u8]) {
         serde_json::from_str::<oci::ImageConfig>(&text).expect("and read again");
     }
 }
+
+/// The challenge of a registry that wants a login.
+pub fn challenge(data: &[u8]) {
+    let _ = lamina_distribution::is_known_challenge(data);
+}
+
+/// An EROFS image, looked into by the names that the corpus has: bounded, and never a panic.
+pub fn erofs(data: &[u8]) {
+    let Ok(image) = lamina_erofs::Image::open(data) else {
+        return;
+    };
+    let Ok(root) = image.root() else { return };
+    let mut at = root;
+    for name in [b"d".as_slice(), b"file"] {
+        let _ = image.read(&at, 1 << 16);
+        let _ = image.lookup(&at, b"link");
+        match image.lookup(&at, name) {
+            Ok(Some(found)) => at = found,
+            _ => return,
+        }
+    }
+    let _ = image.read(&at, 1 << 16);
+}

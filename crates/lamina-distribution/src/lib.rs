@@ -44,6 +44,8 @@ mod tags;
 mod tls;
 mod url;
 
+#[doc(hidden)]
+pub use auth::is_known_challenge;
 pub use blob::BlobStream;
 pub use client::Client;
 pub use config::{

@@ -1,7 +1,7 @@
 //! Reading `WWW-Authenticate` (RFC 9110, section 11.6.1).
 
 use http_auth::parser::ChallengeParser;
-use ureq::http::HeaderMap;
+use ureq::http::{HeaderMap, HeaderValue};
 
 /// The most challenges that are looked at in one answer.
 const CHALLENGES_MAX: usize = 16;
@@ -57,11 +57,32 @@ impl Challenge {
     }
 }
 
+/// Returns whether a header, as any server may send it, has a challenge that is known: for the fuzz
+/// target, nothing else needs it.
+pub fn is_known_challenge(header: &[u8]) -> bool {
+    let mut headers = HeaderMap::new();
+    if let Ok(value) = HeaderValue::from_bytes(header) {
+        headers.append("www-authenticate", value);
+    }
+    Challenge::choose(&headers).is_some()
+}
+
 #[cfg(test)]
 mod tests {
-    use ureq::http::HeaderValue;
-
     use super::*;
+
+    #[test]
+    fn the_corpus_is_read_without_a_panic() {
+        use std::path::Path;
+
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/challenge");
+        let corpus = lamina_fs::Dir::open(corpus).unwrap();
+        let known = corpus.entries().unwrap().into_iter().filter(|entry| {
+            let bytes = corpus.read(&entry.name, 1 << 16).unwrap();
+            is_known_challenge(&bytes)
+        });
+        assert!(known.count() >= 3);
+    }
 
     fn choose(lines: &[&str]) -> Option<Challenge> {
         let mut headers = HeaderMap::new();

@@ -19,6 +19,8 @@ use std::time::Instant;
 use data_encoding::BASE64;
 use ureq::http::HeaderMap;
 
+#[doc(hidden)]
+pub use challenge::is_known_challenge;
 pub(crate) use challenge::{Bearer, Challenge};
 
 use crate::config::ClientConfig;

@@ -7,6 +7,7 @@
 //! `store` does the same with the commands that change the store.
 //! `--storage-mode=MODE` has every command in that mode.
 
+mod checks;
 mod places;
 mod store;
 

@@ -10,12 +10,12 @@
 //! an operation left without a published owner is collected.
 
 mod cgroup;
+mod containers;
 mod draft;
 mod line;
 mod process;
 mod undo;
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use lamina_fs::{At, Dir, LockError, PathError};
-use lamina_types::{ContainerId, ErrorKind};
+use lamina_types::ErrorKind;
 use rustix::fs::{FlockOperation, OFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -179,17 +179,6 @@ impl Ops<'_> {
             drop(file);
         }
         Ok(recovery)
-    }
-
-    /// Lists the containers that operations are making, starting or removing. One that was seen
-    /// before this is called and is not listed is nobody's.
-    pub fn containers(&self) -> Result<BTreeSet<ContainerId>, PathError> {
-        let id = |line: Line| match line {
-            Line::Container(id) | Line::Name { container: id, .. } => Some(id),
-            Line::RunDir(path) => path.file_name()?.to_str()?.parse().ok(),
-            _ => None,
-        };
-        Ok(self.leases()?.into_iter().filter_map(id).collect())
     }
 
     /// Lists what live operations lease. An entry whose owner is dead leases nothing, but is

@@ -12,25 +12,24 @@ use std::process::Command;
 
 use anyhow::{Result, bail, ensure};
 
+use super::checks::{
+    again_and_empty, again_and_gone, comes_back, migrated_again, pulled_again, pushed_again,
+    saved_again,
+};
 use super::places::{Places, Registry, tar};
 use super::{MOST_CALLS, PATIENCE, entries};
 use crate::shell;
 
 const MIGRATE: &str = "system migrate";
 /// How large the layer is that is pulled and pushed.
-const LAYER: usize = 8 << 20;
-/// The part of what had arrived that a repeated pull may fetch again.
-const AGAIN: u64 = 100;
-/// What the documents and the noise of the server's own reads come to.
-const DOCUMENTS: u64 = 64 << 10;
-
+pub(super) const LAYER: usize = 8 << 20;
 /// One command that is disturbed.
-struct Scenario {
+pub(super) struct Scenario {
     name: &'static str,
     /// The stride of the short form.
     stride: usize,
     /// Its words; `REGISTRY` stands for the registry's address, `FOLDER` for the host's folder.
-    words: &'static [&'static str],
+    pub(super) words: &'static [&'static str],
     /// Commands that make the store it begins with.
     before: &'static [&'static [&'static str]],
     /// Looks at what is left, after the checks that all have.
@@ -123,11 +122,11 @@ pub(super) fn run(mode: &str, full: bool, wrong: &mut Vec<String>) -> Result<()>
     Ok(())
 }
 
-struct Host {
-    places: Places,
+pub(super) struct Host {
+    pub(super) places: Places,
     killer: PathBuf,
     mode: String,
-    registry: Registry,
+    pub(super) registry: Registry,
 }
 
 impl Host {
@@ -172,22 +171,22 @@ impl Host {
         Ok(host)
     }
 
-    fn template(&self) -> PathBuf {
+    pub(super) fn template(&self) -> PathBuf {
         self.places.folder().join("template")
     }
 
-    fn root(&self) -> PathBuf {
+    pub(super) fn root(&self) -> PathBuf {
         self.places.root()
     }
 
-    fn words(&self, words: &[&str]) -> Vec<String> {
+    pub(super) fn words(&self, words: &[&str]) -> Vec<String> {
         let folder = self.places.folder().to_string_lossy();
         let replace = |word: &&str| self.registry.word(word).replace("FOLDER", &folder);
         words.iter().map(replace).collect()
     }
 
     /// Runs a command to its end; returns what it printed.
-    fn ok(&self, words: &[&str]) -> Result<String> {
+    pub(super) fn ok(&self, words: &[&str]) -> Result<String> {
         let words = self.words(words);
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         self.places.ok(&words)
@@ -283,13 +282,13 @@ impl Host {
         self.whole()
     }
 
-    fn whole(&self) -> Result<()> {
+    pub(super) fn whole(&self) -> Result<()> {
         self.places.whole()
     }
 
     /// Everything that removing changes: names of images, containers, layers and volumes, with
     /// the content of the files that say what they are.
-    fn picture(&self, root: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
+    pub(super) fn picture(&self, root: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
         let mut all = BTreeMap::new();
         let mut waiting: Vec<PathBuf> = Vec::new();
         for folder in ["refs", "snap", "containers", "volumes"] {
@@ -328,112 +327,4 @@ impl Host {
         }
         Ok(())
     }
-}
-
-/// Whatever was removed by then comes back, exactly.
-fn comes_back(host: &Host, _: &Scenario) -> Result<()> {
-    for _ in 0..4 {
-        if host.ok(&["undo"]).is_err() {
-            break;
-        }
-    }
-    let (now, before) = (host.picture(&host.root())?, host.picture(&host.template())?);
-    let differs = |path: &&String| now.get(*path) != before.get(*path);
-    let paths: Vec<&String> = now.keys().chain(before.keys()).filter(differs).collect();
-    ensure!(paths.is_empty(), "not as before: {paths:?}");
-    ensure!(
-        entries(&host.root().join("removed")).next().is_none(),
-        "something is still removed"
-    );
-    host.whole()
-}
-
-fn again_and_gone(host: &Host, scenario: &Scenario) -> Result<()> {
-    // The names may be gone already.
-    let _ = host.ok(scenario.words);
-    host.ok(&["prune", "-f"])?;
-    let layers = entries(&host.root().join("layers")).count();
-    ensure!(
-        layers == 1,
-        "{layers} layers instead of that of the other image"
-    );
-    host.whole()
-}
-
-fn again_and_empty(host: &Host, scenario: &Scenario) -> Result<()> {
-    host.ok(scenario.words)?;
-    let folders = [
-        "layers",
-        "refs",
-        "snap",
-        "volumes",
-        "removed",
-        "images",
-        "oci/blobs/sha256",
-    ];
-    let left: Vec<String> = folders
-        .iter()
-        .flat_map(|folder| entries(&host.root().join(folder)))
-        .collect();
-    ensure!(left.is_empty(), "left: {left:?}");
-    host.whole()
-}
-
-/// What had arrived is not fetched again.
-fn pulled_again(host: &Host, scenario: &Scenario) -> Result<()> {
-    let length = |path: String| fs::metadata(path).map_or(0, |file| file.len());
-    let root = host.root();
-    let partial: u64 = entries(&root.join("partial")).map(length).sum();
-    let blobs = entries(&root.join("oci/blobs/sha256")).map(length);
-    // Those of the template are small.
-    let whole: u64 = blobs.filter(|size| *size >= LAYER as u64).sum();
-    let before = host.registry.read_bytes()?;
-    host.ok(scenario.words)?;
-    let sent = host.registry.read_bytes()? - before;
-    let archive = host.places.folder().join("big-1.tar");
-    let size = fs::metadata(archive)?.len();
-    let arrived = (partial + whole).min(size);
-    let missing = size - arrived;
-    ensure!(
-        sent <= missing + arrived / AGAIN + DOCUMENTS,
-        "{arrived} of {size} bytes had arrived, and {sent} were sent again"
-    );
-    let name = host.words(&scenario.words[1..]);
-    host.ok(&["run", "--rm", "--network", "none", &name[0], "/bin/true"])?;
-    host.whole()
-}
-
-fn pushed_again(host: &Host, scenario: &Scenario) -> Result<()> {
-    host.ok(scenario.words)?;
-    let name = host.words(&scenario.words[1..]);
-    let other = host.places.folder().join("puller");
-    let _ = fs::remove_dir_all(&other);
-    host.places.ok_in(&other, &["pull", "-q", &name[0]])?;
-    host.whole()
-}
-
-fn saved_again(host: &Host, scenario: &Scenario) -> Result<()> {
-    host.ok(scenario.words)?;
-    let saved = host.places.folder().join("saved.tar");
-    let first = host.places.folder().join("first.tar");
-    if !first.exists() {
-        fs::rename(&saved, &first)?;
-        return Ok(());
-    }
-    ensure!(
-        fs::read(&saved)? == fs::read(&first)?,
-        "saved something else"
-    );
-    Ok(())
-}
-
-fn migrated_again(host: &Host, scenario: &Scenario) -> Result<()> {
-    host.ok(scenario.words)?;
-    for layer in entries(&host.root().join("layers")) {
-        ensure!(
-            Path::new(&layer).join("split.zst").exists(),
-            "{layer} is not converted"
-        );
-    }
-    host.whole()
 }

@@ -159,6 +159,41 @@ fn act(state: State, actor: usize, protocol: Protocol) -> Option<State> {
         (3, 2)
     };
     let next = match (actor, at) {
+        (REMOVE | UNDO | EXPIRE, _) => return act_on_removal(state, actor, protocol),
+        // Tags only what it found under the first name.
+        (TAG, 0) if !state.names[0] => return None,
+        (PULL | TAG | COMMIT, 0) if share => state.lease(actor),
+        // A snapshot is its own lease: pinned under the shared lock, then looked for.
+        (RUN, 0) if protocol.pin_before_look && share => state.publish(RUN),
+        (RUN, 1) if protocol.pin_before_look && state.present => state.look(RUN),
+        (RUN, 1) if protocol.pin_before_look => unpin(state).end(RUN),
+        (RUN, 0) if !protocol.pin_before_look => state.look(RUN),
+        (RUN, 1) if !protocol.pin_before_look && share => state.publish(RUN),
+        // What is missing is fetched, verified and published.
+        (PULL, 1) if !state.present => State {
+            present: true,
+            ..state
+        },
+        // Commits what runs.
+        (COMMIT, 1) if !(state.relies[RUN] && state.snapshot) => {
+            state.drop_lease(COMMIT).end(COMMIT)
+        }
+        (PULL | TAG | COMMIT, 1) => state.look(actor),
+        (PULL | TAG | COMMIT, at) if at == publish_at => state.publish(actor),
+        (PULL | TAG | COMMIT, at) if at == drop_at => state.drop_lease(actor),
+        // Commit removes its container afterwards.
+        (COMMIT, 4) => unpin(state).end(RUN).end(COMMIT),
+        (PULL | TAG, 4) => state.end(actor),
+        _ => return None,
+    };
+    Some(next)
+}
+
+/// The same for those who remove what can be brought back, bring it back, and end its time.
+fn act_on_removal(state: State, actor: usize, protocol: Protocol) -> Option<State> {
+    let at = state.at[actor];
+    let share = state.may_share(protocol);
+    let next = match (actor, at) {
         // rmi of the first name: written down, then done.
         (REMOVE, 0 | 1) if (at == 0) == protocol.note_before_remove => {
             let noted = state.names[0] || !protocol.note_before_remove;
@@ -202,30 +237,6 @@ fn act(state: State, actor: usize, protocol: Protocol) -> Option<State> {
             }
             .end(EXPIRE)
         }
-        // Tags only what it found under the first name.
-        (TAG, 0) if !state.names[0] => return None,
-        (PULL | TAG | COMMIT, 0) if share => state.lease(actor),
-        // A snapshot is its own lease: pinned under the shared lock, then looked for.
-        (RUN, 0) if protocol.pin_before_look && share => state.publish(RUN),
-        (RUN, 1) if protocol.pin_before_look && state.present => state.look(RUN),
-        (RUN, 1) if protocol.pin_before_look => unpin(state).end(RUN),
-        (RUN, 0) if !protocol.pin_before_look => state.look(RUN),
-        (RUN, 1) if !protocol.pin_before_look && share => state.publish(RUN),
-        // What is missing is fetched, verified and published.
-        (PULL, 1) if !state.present => State {
-            present: true,
-            ..state
-        },
-        // Commits what runs.
-        (COMMIT, 1) if !(state.relies[RUN] && state.snapshot) => {
-            state.drop_lease(COMMIT).end(COMMIT)
-        }
-        (PULL | TAG | COMMIT, 1) => state.look(actor),
-        (PULL | TAG | COMMIT, at) if at == publish_at => state.publish(actor),
-        (PULL | TAG | COMMIT, at) if at == drop_at => state.drop_lease(actor),
-        // Commit removes its container afterwards.
-        (COMMIT, 4) => unpin(state).end(RUN).end(COMMIT),
-        (PULL | TAG, 4) => state.end(actor),
         _ => return None,
     };
     Some(next)

@@ -352,7 +352,9 @@ fn long_contents_are_stored_whether_the_layer_is_known_or_not() {
     let store = host.open();
     let op = store.ops().begin("pull", &[]).unwrap();
     let long = |seed: u8, length: usize| {
-        let mut bytes: Vec<u8> = (0..length).map(|n| (n % 251) as u8).collect();
+        let mut bytes: Vec<u8> = (0..length)
+            .map(|n| u8::try_from(n % 251).unwrap())
+            .collect();
         bytes[0] = seed;
         bytes
     };

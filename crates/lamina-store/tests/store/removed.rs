@@ -90,7 +90,7 @@ fn a_name_comes_back_as_it_was() {
     let gone = removal
         .refs(std::slice::from_ref(&one.entry), None)
         .unwrap();
-    assert_eq!(gone, [one.entry.name.clone()]);
+    assert_eq!(gone, std::slice::from_ref(&one.entry.name));
     let id = removal.finish().unwrap().id.unwrap();
     assert_eq!(store.refs().get(&one.entry.name).unwrap(), None);
 
@@ -100,13 +100,13 @@ fn a_name_comes_back_as_it_was() {
     let why = store.why(&subject).unwrap();
     assert!(matches!(&why[0][0], Link::Removed { id: by, .. } if *by == id));
     let listed = store.removed().list().unwrap();
-    assert_eq!(listed[0].refs, [one.entry.clone()]);
+    assert_eq!(listed[0].refs, std::slice::from_ref(&one.entry));
     assert_eq!(listed[0].command, ["rmi", "one"]);
     assert_eq!(listed[0].size, 3, "the content of its layer");
 
     let found = store.removed().find(Some(&id.as_str()[..4])).unwrap();
     let restored = store.removed().undo(&found).unwrap();
-    assert_eq!(restored.names, [one.entry.name.clone()]);
+    assert_eq!(restored.names, std::slice::from_ref(&one.entry.name));
     assert_eq!(picture(host.root()), before);
     assert!(matches!(
         store.removed().find(None),
@@ -215,7 +215,7 @@ fn a_removal_that_died_is_settled() {
     let id = names(&store, Area::Removed).remove(0);
     let root = host.root();
     let part = |name: &str| root.join(format!("removed/{id}/{name}-{}", web.id));
-    std::fs::rename(part("snap"), root.join("snap").join(web.id.as_str())).unwrap();
+    rustix::fs::rename(part("snap"), root.join("snap").join(web.id.as_str())).unwrap();
     symlink(format!("../{}", web.id), root.join("containers/names/web")).unwrap();
     drop(removal);
     assert!(names(&store, Area::Names).is_empty() && names(&store, Area::Snap).is_empty());
@@ -248,7 +248,7 @@ fn an_undo_that_died_is_finished_or_ended() {
         let id = removal.finish().unwrap().id.unwrap();
         // The layer and the name are back, the folder not yet.
         let part = root.join(format!("removed/{id}/snap-{}", web.id));
-        std::fs::rename(part, root.join("snap").join(web.id.as_str())).unwrap();
+        rustix::fs::rename(part, root.join("snap").join(web.id.as_str())).unwrap();
         symlink(format!("../{}", web.id), root.join("containers/names/web")).unwrap();
         id
     };
@@ -372,7 +372,7 @@ proptest! {
                 Step::Undo(n) if !removed.is_empty() => {
                     let at = usize::from(n) % removed.len();
                     let (id, sample) = removed.remove(at);
-                    let name = format!("{}", sample.entry.name.familiar().trim_end_matches(":latest"));
+                    let name = sample.entry.name.familiar().trim_end_matches(":latest").to_owned();
                     // The same name was put again meanwhile, by the very same document.
                     prop_assert!(store.removed().undo(&id).is_ok());
                     named.insert(name, sample);

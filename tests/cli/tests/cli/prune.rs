@@ -4,7 +4,6 @@ use std::fs::{self, File};
 use std::io::Write as _;
 
 use insta::assert_snapshot;
-use lamina_cli_tests::transcript;
 use lamina_testkit::{Host, Outcome};
 use serde_json::Value;
 
@@ -96,15 +95,19 @@ fn privileged_pruning_is_asked_for_and_can_be_undone() {
     plant(&host);
     let before = (host.ok(&["ps", "-a", "-q"]), host.ok(&["images"]));
     // Nobody answers: nothing goes.
-    assert_snapshot!(transcript(&host, &["prune"]), @r"
-    ! WARNING! This will remove:
-    !   - all stopped containers
-    !   - all dangling images
-    !   - partial downloads, and what nothing leads to
-    ! 
-    ! Are you sure you want to continue? [y/N] error: system prune has been cancelled
-    ! hint: --plan shows what would go, -f does not ask
-    [exit 1]
+    let outcome = host.lamina(&["prune"]);
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (1, ""));
+    let (asked, refused) = outcome.stderr.split_once("[y/N] ").unwrap();
+    assert_snapshot!(asked.replace("\n\n", "\n").trim_end(), @r"
+    WARNING! This will remove:
+      - all stopped containers
+      - all dangling images
+      - partial downloads, and what nothing leads to
+    Are you sure you want to continue?
+    ");
+    assert_snapshot!(refused, @r"
+    error: system prune has been cancelled
+    hint: --plan shows what would go, -f does not ask
     ");
     assert_eq!(answered(&host, &["prune"], "n\n").code, 1);
     assert_eq!(before, (host.ok(&["ps", "-a", "-q"]), host.ok(&["images"])));

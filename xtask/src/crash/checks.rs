@@ -1,0 +1,122 @@
+//! What must be true after a command was killed, and given again.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Result, ensure};
+
+use super::entries;
+use super::store::{Host, LAYER, Scenario};
+
+/// The part of what had arrived that a repeated pull may fetch again.
+const AGAIN: u64 = 100;
+/// What the documents and the noise of the server's own reads come to.
+const DOCUMENTS: u64 = 64 << 10;
+
+/// Whatever was removed by then comes back, exactly.
+pub(super) fn comes_back(host: &Host, _: &Scenario) -> Result<()> {
+    for _ in 0..4 {
+        if host.ok(&["undo"]).is_err() {
+            break;
+        }
+    }
+    let (now, before) = (host.picture(&host.root())?, host.picture(&host.template())?);
+    let differs = |path: &&String| now.get(*path) != before.get(*path);
+    let paths: Vec<&String> = now.keys().chain(before.keys()).filter(differs).collect();
+    ensure!(paths.is_empty(), "not as before: {paths:?}");
+    ensure!(
+        entries(&host.root().join("removed")).next().is_none(),
+        "something is still removed"
+    );
+    host.whole()
+}
+
+pub(super) fn again_and_gone(host: &Host, scenario: &Scenario) -> Result<()> {
+    // The names may be gone already.
+    let _ = host.ok(scenario.words);
+    host.ok(&["prune", "-f"])?;
+    let layers = entries(&host.root().join("layers")).count();
+    ensure!(
+        layers == 1,
+        "{layers} layers instead of that of the other image"
+    );
+    host.whole()
+}
+
+pub(super) fn again_and_empty(host: &Host, scenario: &Scenario) -> Result<()> {
+    host.ok(scenario.words)?;
+    let folders = [
+        "layers",
+        "refs",
+        "snap",
+        "volumes",
+        "removed",
+        "images",
+        "oci/blobs/sha256",
+    ];
+    let left: Vec<String> = folders
+        .iter()
+        .flat_map(|folder| entries(&host.root().join(folder)))
+        .collect();
+    ensure!(left.is_empty(), "left: {left:?}");
+    host.whole()
+}
+
+/// What had arrived is not fetched again.
+pub(super) fn pulled_again(host: &Host, scenario: &Scenario) -> Result<()> {
+    let length = |path: String| fs::metadata(path).map_or(0, |file| file.len());
+    let root = host.root();
+    let partial: u64 = entries(&root.join("partial")).map(length).sum();
+    let blobs = entries(&root.join("oci/blobs/sha256")).map(length);
+    // Those of the template are small.
+    let whole: u64 = blobs.filter(|size| *size >= LAYER as u64).sum();
+    let before = host.registry.read_bytes()?;
+    host.ok(scenario.words)?;
+    let sent = host.registry.read_bytes()? - before;
+    let archive = host.places.folder().join("big-1.tar");
+    let size = fs::metadata(archive)?.len();
+    let arrived = (partial + whole).min(size);
+    let missing = size - arrived;
+    ensure!(
+        sent <= missing + arrived / AGAIN + DOCUMENTS,
+        "{arrived} of {size} bytes had arrived, and {sent} were sent again"
+    );
+    let name = host.words(&scenario.words[1..]);
+    host.ok(&["run", "--rm", "--network", "none", &name[0], "/bin/true"])?;
+    host.whole()
+}
+
+pub(super) fn pushed_again(host: &Host, scenario: &Scenario) -> Result<()> {
+    host.ok(scenario.words)?;
+    let name = host.words(&scenario.words[1..]);
+    let other = host.places.folder().join("puller");
+    let _ = fs::remove_dir_all(&other);
+    host.places.ok_in(&other, &["pull", "-q", &name[0]])?;
+    host.whole()
+}
+
+pub(super) fn saved_again(host: &Host, scenario: &Scenario) -> Result<()> {
+    host.ok(scenario.words)?;
+    let saved = host.places.folder().join("saved.tar");
+    let first = host.places.folder().join("first.tar");
+    if !first.exists() {
+        fs::rename(&saved, &first)?;
+        return Ok(());
+    }
+    ensure!(
+        fs::read(&saved)? == fs::read(&first)?,
+        "saved something else"
+    );
+    Ok(())
+}
+
+pub(super) fn migrated_again(host: &Host, scenario: &Scenario) -> Result<()> {
+    host.ok(scenario.words)?;
+    for layer in entries(&host.root().join("layers")) {
+        ensure!(
+            Path::new(&layer).join("split.zst").exists(),
+            "{layer} is not converted"
+        );
+    }
+    host.whole()
+}

@@ -16,6 +16,7 @@
 //! it is the business of whoever knows registries, but for the parts in `mend.rs`, which the store
 //! derives from what it has.
 
+mod contents;
 mod derived;
 mod files;
 mod finding;

@@ -22,7 +22,8 @@ use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 
 use super::Work;
-use super::layer::{Said, holes_are_empty};
+use super::contents::holes_are_empty;
+use super::layer::Said;
 use crate::layers::LayerError;
 
 /// How many paths a finding shows.

@@ -22,6 +22,12 @@ pub enum RootfsError {
 }
 
 impl RootfsError {
+    /// Returns whether a layer is not there that the image's manifest names: the image was removed
+    /// after it was found, or it is damaged.
+    pub(crate) fn is_gone(&self) -> bool {
+        matches!(self, Self::Prepare(PrepareError::MissingLayer(_)))
+    }
+
     /// Returns the class of the error.
     pub fn kind(&self) -> ErrorKind {
         match self {

@@ -29,6 +29,8 @@ use crate::volumes::{self, VolumeError};
 
 /// How often a default name is tried before giving up; from the fifth on there are millions.
 const NAME_ATTEMPTS: u32 = 64;
+/// How often an image is looked for that goes while its container is being made.
+const IMAGE_ATTEMPTS: u32 = 5;
 
 /// Why a container cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -107,18 +109,41 @@ impl Engine {
     /// had been made of it.
     pub fn create(
         &self,
-        request: CreateRequest,
+        request: &CreateRequest,
         progress: &dyn Progress,
         explain: &mut Explainer,
     ) -> Result<ContainerId, CreateError> {
-        let image = self.resolve(&request, progress, explain)?;
-        let made = self.make(request, &image, random_id()?, explain)?;
+        let made = self.make(request, &random_id()?, progress, explain)?;
         made.operation.finish()?;
         Ok(made.record.id)
     }
 
+    /// Finds or gets the image, makes a container and leaves the operation open, for a start that
+    /// belongs to it.
+    ///
+    /// An image that was found is held only when the operation names it. One that was removed in
+    /// between is looked for again, as if it had been removed before.
+    pub(crate) fn make(
+        &self,
+        request: &CreateRequest,
+        id: &ContainerId,
+        progress: &dyn Progress,
+        explain: &mut Explainer,
+    ) -> Result<Made, CreateError> {
+        let mut attempt = 1;
+        loop {
+            let image = self.resolve(request, progress, explain)?;
+            match self.make_of(request.clone(), &image, id.clone(), explain) {
+                Err(CreateError::Rootfs(error)) if error.is_gone() && attempt < IMAGE_ATTEMPTS => {
+                    attempt += 1;
+                }
+                other => return other,
+            }
+        }
+    }
+
     /// Finds the image, or gets it.
-    pub(crate) fn resolve(
+    fn resolve(
         &self,
         request: &CreateRequest,
         progress: &dyn Progress,
@@ -133,8 +158,7 @@ impl Engine {
         )?)
     }
 
-    /// Makes a container and leaves the operation open, for a start that belongs to it.
-    pub(crate) fn make(
+    fn make_of(
         &self,
         request: CreateRequest,
         image: &Image,

@@ -65,7 +65,7 @@ impl Engine {
     /// all the same, and without `--rm` it stays, whatever else is killed.
     pub fn run(
         &self,
-        request: CreateRequest,
+        request: &CreateRequest,
         mut options: StartOptions,
         progress: &dyn Progress,
         explain: &mut Explainer,
@@ -77,17 +77,16 @@ impl Engine {
             Some(early) => early,
             None => {
                 let id = create::random_id()?;
-                let monitor = self.spawn_monitor(&id, &request, &options, explain);
+                let monitor = self.spawn_monitor(&id, request, &options, explain);
                 (id, monitor.map_err(StartError::from)?)
             }
         };
-        let image = self.resolve(&request, progress, explain)?;
         let Made {
             operation,
             record,
             dir,
             rootfs,
-        } = self.make(request, &image, id.clone(), explain)?;
+        } = self.make(request, &id, progress, explain)?;
         let container = Container {
             dir,
             record,

@@ -151,7 +151,9 @@ fn names() {
         let mut request = request(&["true"]);
         request.remove = false;
         request.name = Some("only".parse().unwrap());
-        place.engine.create(request, &Silent, &mut Explainer::off())
+        place
+            .engine
+            .create(&request, &Silent, &mut Explainer::off())
     };
     let id = named(&place).unwrap();
     let taken = named(&place).unwrap_err();

@@ -86,7 +86,7 @@ impl Place {
         let mut request = request(words);
         change(&mut request);
         let (options, mut explain) = (StartOptions::default(), Explainer::off());
-        let running = self.engine.run(request, options, &Silent, &mut explain)?;
+        let running = self.engine.run(&request, options, &Silent, &mut explain)?;
         let (mut stdout, mut stderr) = (file(), file());
         let id = running.id.clone();
         let stdio = ForegroundStdio {
@@ -121,7 +121,7 @@ impl Place {
         let (options, mut explain) = (StartOptions::default(), Explainer::off());
         let running = self
             .engine
-            .run(request, options, &Silent, &mut explain)
+            .run(&request, options, &Silent, &mut explain)
             .unwrap();
         running.session.detach().unwrap();
         running.id

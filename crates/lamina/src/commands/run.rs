@@ -29,7 +29,7 @@ impl Verb for CreateArgs {
         let progress = progress(&self.container, app);
         let engine = app.engine_with(&config, pulling(&self.container, None))?;
         let id = engine
-            .create(request, &progress, &mut Explainer::off())
+            .create(&request, &progress, &mut Explainer::off())
             .map_err(|error| create_failed(error, &image))?;
         drop(progress);
         ui::out(&format!("{id}\n"))?;
@@ -65,7 +65,7 @@ impl Verb for RunArgs {
             Some(printer) => printer.explainer().map_err(explain_failed)?,
             None => Explainer::off(),
         };
-        let outcome = self.start(app, &engine, request, explain.as_ref(), &mut explainer);
+        let outcome = self.start(app, &engine, &request, explain.as_ref(), &mut explainer);
         let outcome = outcome.and_then(|running| match foreground {
             None => detached(running),
             Some(foreground) => {
@@ -102,7 +102,7 @@ impl RunArgs {
         &self,
         app: &App,
         engine: &Engine,
-        request: CreateRequest,
+        request: &CreateRequest,
         explain: Option<&ExplainPrinter>,
         explainer: &mut Explainer,
     ) -> Outcome<Running> {

@@ -78,7 +78,7 @@ pub enum PushError {
         /// The layer's blob.
         layer: Digest,
         /// Why.
-        source: PackError,
+        source: Box<PackError>,
     },
     /// The registry does not take it.
     #[error("push {reference}")]
@@ -194,10 +194,14 @@ impl Push<'_> {
             ..options.clone()
         };
         let plan = match push.plan(entry, &options) {
-            Err(PushError::Pack {
-                source: PackError::Store(StoreFault::Layer(LayerError::NoSplit(_))),
-                ..
-            }) => return Err(self.missing(what.to_owned())),
+            Err(PushError::Pack { source, .. })
+                if matches!(
+                    *source,
+                    PackError::Store(StoreFault::Layer(LayerError::NoSplit(_)))
+                ) =>
+            {
+                return Err(self.missing(what.to_owned()));
+            }
             other => other?,
         };
         if plan.top.descriptor.digest != entry.manifest.digest {

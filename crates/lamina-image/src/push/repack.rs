@@ -43,7 +43,7 @@ impl Push<'_> {
         for (layer, diff_id) in manifest.layers.iter().zip(&config.rootfs.diff_ids) {
             let failed = |source| PushError::Pack {
                 layer: layer.digest.clone(),
-                source,
+                source: Box::new(source),
             };
             layers.push(self.layer(layer, diff_id, packing).map_err(failed)?);
         }

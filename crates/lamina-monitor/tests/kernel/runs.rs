@@ -178,7 +178,7 @@ fn records() {
 fn left_behind(container: &Container) -> (Rest, File) {
     let trash = container.bundle().join("trash");
     fs::create_dir_all(trash.join("upper/deep")).unwrap();
-    fs::write(trash.join("upper/deep/file"), "x").unwrap();
+    File::create(trash.join("upper/deep/file")).unwrap();
     let entry = container.bundle().join("operation");
     let lease = File::create(&entry).unwrap();
     flock(&lease, FlockOperation::NonBlockingLockExclusive).unwrap();

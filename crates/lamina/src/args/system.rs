@@ -38,7 +38,7 @@ pub(crate) struct PruneFlags {
     /// Do not prompt for confirmation
     #[arg(short, long)]
     pub(crate) force: bool,
-    /// Provide filter values (e.g. "label=<key>=<value>", "until=24h")
+    /// Provide filter values (e.g. "label=KEY=VALUE", "until=24h")
     #[arg(long, value_name = "FILTER")]
     pub(crate) filter: Vec<String>,
     /// Only what was made before: a time, or 48h for before two days

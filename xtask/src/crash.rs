@@ -36,6 +36,8 @@ const ROLES: [(&str, usize, &[i32]); 4] = [
 const RUN_EVERY: usize = 10;
 /// Seconds after which a run that lost a process counts as hung.
 const PATIENCE: &str = "20";
+/// How long a monitor may take to end.
+const SETTLING: Duration = Duration::from_secs(3);
 /// More calls than any role makes: the loop ends when a role ran out of them.
 const MOST_CALLS: usize = 5_000;
 
@@ -61,7 +63,7 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
         }
         return Ok(());
     }
-    let host = Host::new(mode.unwrap_or(&"--storage-mode=auto"))?;
+    let host = Host::new(mode.copied())?;
     let mut wrong = Vec::new();
     for (role, stride, codes) in ROLES {
         let stride = if full { 1 } else { stride };
@@ -104,12 +106,13 @@ struct Host {
     folder: PathBuf,
     killer: PathBuf,
     parent: String,
-    /// `--storage-mode=…`, before every command.
-    mode: String,
+    /// `--storage-mode=…`, before every command. Without it a `run` is as plain as a user's, and
+    /// its monitor is begun before its arguments are read.
+    mode: Option<String>,
 }
 
 impl Host {
-    fn new(mode: &str) -> Result<Self> {
+    fn new(mode: Option<&str>) -> Result<Self> {
         let folder = PathBuf::from(format!("/var/tmp/lamina-crash-{}", std::process::id()));
         std::fs::create_dir_all(folder.join("tree/bin"))?;
         let killer = folder.join("killer");
@@ -124,7 +127,7 @@ impl Host {
             folder,
             killer,
             parent: format!("/lamina-crash-{}", std::process::id()),
-            mode: mode.to_owned(),
+            mode: mode.map(str::to_owned),
         };
         let archive = host.folder.join("image.tar");
         let mut tar = shell::command("tar", &["-C"]);
@@ -158,7 +161,7 @@ impl Host {
         command
             .env("LAMINA_ROOT", self.root())
             .env("LAMINA_RUN", self.run_root())
-            .arg(&self.mode);
+            .args(&self.mode);
         command.stdin(Stdio::null());
         command
     }
@@ -217,7 +220,7 @@ impl Host {
         command
             .args([role, &n.to_string(), PATIENCE])
             .arg(shell::binary("debug"))
-            .arg(&self.mode)
+            .args(&self.mode)
             .args(self.words());
         command
             .env("LAMINA_ROOT", self.root())
@@ -238,19 +241,32 @@ impl Host {
         shell::run(self.lamina().args(self.words())).context("a plain run")
     }
 
-    /// Gives the next command, then looks for anything that is left.
+    /// Gives the next command, then looks for anything that is left. A monitor that is unlinking
+    /// what a command has left to it is given a few seconds.
     fn verify(&self) -> Result<()> {
         let next = self.lamina().args(["ps", "-a", "-q"]).output()?;
         if !next.status.success() {
             bail!("ps -a: {}", String::from_utf8_lossy(&next.stderr).trim());
         }
-        let mut left = Vec::new();
         if !next.stdout.is_empty() {
-            left.push(format!(
-                "containers {}",
-                String::from_utf8_lossy(&next.stdout).trim()
-            ));
+            let listed = String::from_utf8_lossy(&next.stdout);
+            bail!("left behind: containers {}", listed.trim());
         }
+        let deadline = Instant::now() + SETTLING;
+        loop {
+            let left = self.left_behind()?;
+            if left.is_empty() {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                bail!("left behind: {}", left.join(", "));
+            }
+            sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn left_behind(&self) -> Result<Vec<String>> {
+        let mut left = Vec::new();
         for folder in ["snap", "ops", "containers/names", "trash"] {
             left.extend(entries(&self.root().join(folder)));
         }
@@ -261,10 +277,7 @@ impl Host {
         left.extend(self.cgroups());
         left.extend(self.processes());
         left.extend(self.mounts()?);
-        if !left.is_empty() {
-            bail!("left behind: {}", left.join(", "));
-        }
-        Ok(())
+        Ok(left)
     }
 
     fn cgroups(&self) -> Vec<String> {

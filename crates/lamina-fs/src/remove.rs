@@ -127,6 +127,8 @@ impl Remover {
             let moved = self.moved;
             let entries = match list(dir) {
                 Ok(entries) => entries,
+                // Another process removes the same tree and was here first.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
                 Err(error) => return self.failed(Err(error).at("list", path)),
             };
             for entry in entries {

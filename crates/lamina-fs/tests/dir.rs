@@ -251,6 +251,26 @@ fn remove_tree_takes_links_as_themselves_and_any_depth() {
 }
 
 #[test]
+fn two_may_remove_the_same_tree() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = Dir::open(root.path()).unwrap();
+    for _ in 0..100 {
+        for folder in 0..20 {
+            let path = root.path().join(format!("tree/{folder}/a/b/c"));
+            fs::create_dir_all(&path).unwrap();
+            fs::File::create(path.join("file")).unwrap();
+        }
+        thread::scope(|scope| {
+            let remove = || dir.remove_tree("tree").unwrap();
+            // A panic of either is the scope's.
+            scope.spawn(remove);
+            scope.spawn(remove);
+        });
+        assert!(!root.path().join("tree").exists());
+    }
+}
+
+#[test]
 fn remove_tree_never_leaves_by_a_link_that_is_swapped_in() {
     let outside = tempfile::tempdir().unwrap();
     for n in 0..20 {

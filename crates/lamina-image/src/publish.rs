@@ -51,13 +51,14 @@ impl Images<'_> {
     /// Gives the image a name, durably, with every layer published before.
     ///
     /// What the name stood for keeps a name by its digest if it has no other: an image is removed
-    /// when somebody asks for it, never because a tag moved on.
+    /// when somebody asks for it, never because a tag moved on. Returns the entry: another process
+    /// may have removed the name by the time it would be looked for.
     pub(crate) fn publish(
         &self,
         op: &Operation,
         name: &Reference,
         stored: &Stored,
-    ) -> Result<(), StoreFault> {
+    ) -> Result<Ref, StoreFault> {
         let image = Line::Image(stored.target.digest.clone());
         op.lease(&[image, Line::Image(stored.manifest.digest.clone())])?;
         self.keep_former(name, &stored.id)?;
@@ -88,21 +89,22 @@ impl Images<'_> {
         Ok(())
     }
 
-    fn set(&self, name: Reference, stored: Stored) -> Result<(), StoreFault> {
+    fn set(&self, name: Reference, stored: Stored) -> Result<Ref, StoreFault> {
         // `repo@digest` was only what the image was called while it had no tag.
         let by_digest = name.with_digest(stored.manifest.digest.clone());
         let retired = name.digest().is_none().then_some(by_digest);
-        self.store.refs().set(&Ref {
+        let entry = Ref {
             name,
             target: stored.target,
             manifest: stored.manifest,
             image: stored.id,
             updated: now(),
-        })?;
+        };
+        self.store.refs().set(&entry)?;
         if let Some(retired) = retired {
             self.store.refs().remove(&retired)?;
         }
-        Ok(())
+        Ok(entry)
     }
 }
 

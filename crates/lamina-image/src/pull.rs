@@ -148,8 +148,8 @@ impl Pull<'_> {
             target: target.clone(),
             manifest: found.descriptor.clone(),
         };
-        self.images.publish(&op, &name, &stored)?;
-        let image = self.images.find_reference(&name)?;
+        let entry = self.images.publish(&op, &name, &stored)?;
+        let image = self.images.read(entry)?;
         self.images
             .drop_blobs(&op, Came::Pulled, &image.layers, image.diff_ids())?;
         op.finish().map_err(StoreFault::from)?;

@@ -157,7 +157,7 @@ fn never_begun() {
     let program = env::current_exe().unwrap();
     let spawned = lamina_monitor::spawn(&bundle, &program, &mut Explainer::off(), ahead).unwrap();
     let is_there = || runs_with(bundle.to_str().unwrap());
-    assert!(is_there());
+    assert!(eventually(Duration::from_secs(10), is_there));
     drop(spawned);
     assert!(eventually(PATIENCE, || !is_there()));
     assert!(read_state(&container.state_dir()).unwrap().is_none());

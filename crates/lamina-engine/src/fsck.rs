@@ -3,7 +3,7 @@
 use lamina_fs::PathError;
 use lamina_image::{FsckError, Mended, Mending, Progress, Remedy};
 use lamina_store::{Area, CheckOptions, CheckProgress, Fault, Finding, Owner, Subject};
-use lamina_types::{ContainerId, ErrorKind};
+use lamina_types::{ContainerId, ErrorKind, with_causes};
 
 use crate::Engine;
 use crate::container::find::{Container, FindError};
@@ -129,7 +129,7 @@ impl Engine {
             // Being made or being removed.
             Err(FindError::NotFound(_)) => return Ok(Vec::new()),
             Err(error) => {
-                let text = format!("its record cannot be read: {}", said(&error));
+                let text = format!("its record cannot be read: {}", with_causes(&error));
                 return Ok(wrong(subject(), Fault::Document, text));
             }
         };
@@ -141,7 +141,7 @@ impl Engine {
             return Ok(findings);
         }
         if let Err(error) = container.state() {
-            let text = format!("its state cannot be read: {}", said(&error));
+            let text = format!("its state cannot be read: {}", with_causes(&error));
             findings.extend(wrong(subject(), Fault::Document, text));
         }
         if self.named(&record.name)?.as_ref() != Some(id) {
@@ -191,7 +191,7 @@ impl Engine {
                 "its writable layer is gone".to_owned(),
             ),
             Err(error) => {
-                let text = format!("its description cannot be read: {}", said(&error));
+                let text = format!("its description cannot be read: {}", with_causes(&error));
                 wrong(subject, Fault::Document, text)
             }
         }
@@ -231,18 +231,4 @@ impl Engine {
 /// Returns the path of a container's name below the root.
 fn name_path(name: &str) -> String {
     format!("{}/{name}", Area::Names.path())
-}
-
-/// Returns an error with its causes on one line.
-fn said(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let next = cause.to_string();
-        if !text.ends_with(&next) {
-            text += &format!(": {next}");
-        }
-        source = cause.source();
-    }
-    text
 }

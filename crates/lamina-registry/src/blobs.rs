@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hyper::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, RANGE};
 use hyper::{Method, Request};
 use lamina_image::Images;
-use lamina_types::Digest;
+use lamina_types::{Digest, with_causes};
 
 use crate::answer::{Answer, Refusal, empty, set, set_named};
 use crate::body::{Body, FilePart};
@@ -116,13 +116,7 @@ fn open(
 
 /// Tells whoever runs the server what went wrong, and the client only that something did.
 pub(crate) fn failed(shared: &Shared, error: &(dyn std::error::Error + 'static)) -> Refusal {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    (shared.tell)(Told::Failed(text));
+    (shared.tell)(Told::Failed(with_causes(error)));
     Refusal::internal()
 }
 

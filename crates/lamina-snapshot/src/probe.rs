@@ -6,7 +6,7 @@
 
 use lamina_fs::{At, Dir, Durability, PathError};
 use lamina_store::{OpError, Store};
-use lamina_types::ErrorKind;
+use lamina_types::{ErrorKind, with_causes};
 use serde::{Deserialize, Serialize};
 
 mod tiny;
@@ -193,7 +193,7 @@ fn cached(store: &Store) -> Result<Cached, ProbeError> {
     let (plain, _) = ask(store, tiny::plain, &[true, false])?;
     let (erofs, why_not_erofs) = match ask(store, tiny::erofs, &[true]) {
         Ok(found) => (Some(found), String::new()),
-        Err(error) => (None, chain(&error)),
+        Err(error) => (None, with_causes(&error)),
     };
     let cached = Cached {
         version: VERSION,
@@ -209,17 +209,6 @@ fn cached(store: &Store) -> Result<Cached, ProbeError> {
         let _ = root.replace(FILE, &bytes, 0o600, Durability::Volatile);
     }
     Ok(cached)
-}
-
-/// Tells an error with its causes in one line.
-fn chain(error: &ProbeError) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }
 
 /// Mounts small overlays in the store, with all options first.

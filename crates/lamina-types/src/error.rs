@@ -1,4 +1,6 @@
-//! The closed set of error classes that callers branch on.
+//! The closed set of error classes that callers branch on, and an error as one line.
+
+use std::error::Error;
 
 /// What class of failure an error is, whatever crate raised it.
 ///
@@ -61,5 +63,51 @@ impl ErrorKind {
             | Io::BrokenPipe => Self::Unavailable,
             _ => Self::Internal,
         }
+    }
+}
+
+/// Returns an error with its causes on one line, each after a colon.
+///
+/// A cause that repeats the end of what is there already, as one in a transparent wrapper does, is
+/// left out.
+pub fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let next = cause.to_string();
+        if !text.ends_with(&next) {
+            text = format!("{text}: {next}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct Outer(io::Error, &'static str);
+
+    impl std::fmt::Display for Outer {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str(self.1)
+        }
+    }
+
+    impl Error for Outer {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            Some(&self.0)
+        }
+    }
+
+    #[test]
+    fn causes_are_told_once() {
+        let said = |text| with_causes(&Outer(io::Error::other("full"), text));
+        assert_eq!(said("cannot write x"), "cannot write x: full");
+        assert_eq!(said("cannot write x: full"), "cannot write x: full");
     }
 }

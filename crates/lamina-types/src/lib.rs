@@ -24,7 +24,7 @@ mod signal;
 mod user;
 
 pub use digest::{Algorithm, DiffId, Digest, DigestError, ImageId};
-pub use error::ErrorKind;
+pub use error::{ErrorKind, with_causes};
 pub use id::{ContainerId, ContainerName, IdError, NameError};
 pub use instance::instance_suffix;
 pub use limits::{DeviceError, DeviceSpec, Ulimit, UlimitError};

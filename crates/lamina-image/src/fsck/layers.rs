@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use lamina_store::{Fault, Finding, Line, Subject};
 use lamina_types::oci::{Descriptor, Manifest};
-use lamina_types::{DiffId, Reference};
+use lamina_types::{DiffId, Reference, with_causes};
 
 use super::FsckError;
 use super::mend::{Mend, Mended};
@@ -156,7 +156,7 @@ impl Mend<'_> {
             store.drop_damaged(&finding.subject, finding.fault)?;
         }
         if let Err(error) = self.take(diff_id, &source, form) {
-            return Ok(Err(said(&error)));
+            return Ok(Err(with_causes(&error)));
         }
         if fetched {
             self.release(diff_id, &source)?;
@@ -227,7 +227,7 @@ impl Mend<'_> {
             lamina_store::Fetch::Missing(mut partial) => {
                 source
                     .complete(&mut partial)
-                    .map_err(|error| said(&error))?;
+                    .map_err(|error| with_causes(&error))?;
                 partial.finish().map_err(|error| error.to_string())
             }
         }
@@ -337,15 +337,4 @@ impl Images<'_> {
 
 fn layer_has_tree(images: &Images<'_>, diff_id: &DiffId) -> bool {
     images.store.layers().has_tree(diff_id).unwrap_or(false)
-}
-
-/// Returns an error with its causes.
-fn said(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text += &format!(": {cause}");
-        source = cause.source();
-    }
-    text
 }

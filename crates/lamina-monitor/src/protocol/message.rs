@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::path::PathBuf;
 
-use lamina_types::ErrorKind;
+use lamina_types::{ErrorKind, with_causes};
 use serde::{Deserialize, Serialize};
 
 /// What a client that cleans up leaves to be unlinked: nobody finds it any more.
@@ -29,14 +29,7 @@ pub struct Failure {
 impl Failure {
     /// Describes an error with all its causes. The message is cut at 4 KiB.
     pub fn new(code: u8, kind: ErrorKind, error: &dyn std::error::Error) -> Self {
-        let mut message = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            message.push_str(": ");
-            message.push_str(&error.to_string());
-            cause = error.source();
-        }
-        Self::text(code, kind, message)
+        Self::text(code, kind, with_causes(error))
     }
 
     /// Describes a failure in words.

@@ -4,7 +4,7 @@ use std::io;
 
 use lamina_fs::PathError;
 use lamina_types::oci::{Descriptor, ImageConfig, Index, Manifest, media};
-use lamina_types::{DiffId, Digest};
+use lamina_types::{DiffId, Digest, with_causes};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -61,7 +61,7 @@ fn name(store: &Store, file: &str) -> Vec<Finding> {
         Err(RefError::Format { source, .. }) => {
             return vec![wrong(Fault::Document, format!("is no name: {source}"))];
         }
-        Err(error) => return vec![wrong(Fault::Document, said(&error))],
+        Err(error) => return vec![wrong(Fault::Document, with_causes(&error))],
     };
     let owner = Owner::Image(entry.name.clone());
     let mut findings = Vec::new();
@@ -77,17 +77,6 @@ fn name(store: &Store, file: &str) -> Vec<Finding> {
     }
     findings.extend(follow(store, &entry));
     findings
-}
-
-/// Returns the causes of an error on one line.
-fn said(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text += &format!(": {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 /// Whether the file has what is read of it and nothing else: a member with a wrong letter in its
@@ -246,6 +235,9 @@ fn document(store: &Store, digest: &Digest) -> Result<Vec<u8>, Box<Finding>> {
         BlobError::Digest { found, .. } => {
             wrong(Fault::Damaged, format!("its bytes have digest {found}"))
         }
-        other => wrong(Fault::Damaged, format!("cannot be read: {}", said(&other))),
+        other => wrong(
+            Fault::Damaged,
+            format!("cannot be read: {}", with_causes(&other)),
+        ),
     })
 }

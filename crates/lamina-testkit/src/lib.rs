@@ -8,10 +8,14 @@
     reason = "what tests write is not the store's"
 )]
 
+mod disk;
 pub mod evil_tar;
 mod host;
+mod noise;
 pub mod registry;
 mod sweep;
 pub mod tree;
 
+pub use disk::{Disk, as_another_boot};
 pub use host::{Host, Outcome, binary, have};
+pub use noise::noise;

@@ -35,16 +35,7 @@ pub(crate) fn client() -> Client {
 
 /// Bytes that repeat nowhere near, so that a wrong offset shows.
 pub(crate) fn noise(length: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut bytes = Vec::with_capacity(length + 8);
-    while bytes.len() < length {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend_from_slice(&state.to_le_bytes());
-    }
-    bytes.truncate(length);
-    bytes
+    lamina_testkit::noise(0x9e37_79b9_7f4a_7c15, length)
 }
 
 /// An image with one layer of `length` bytes.

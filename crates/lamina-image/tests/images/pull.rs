@@ -1,24 +1,13 @@
 //! Pulls from a registry that can be told to misbehave.
 
-use lamina_image::{Phase, Progress, PullError, Silent, UnpackError};
+use lamina_image::{Phase, PullError, Silent, UnpackError};
 use lamina_testkit::registry::{Fault, Registry, Reply};
 use lamina_types::oci::{Descriptor, Index, media};
 use lamina_types::{Digest, ErrorKind, Platform};
-use std::sync::Mutex;
 
 use crate::support::{
-    Fixture, client, digest_of, gzip, gzip_image, noise, reference, serve, tar_of,
+    Fixture, Watched, client, digest_of, gzip, gzip_image, noise, reference, serve, tar_of,
 };
-
-#[derive(Default)]
-struct Watched(Mutex<Vec<(Digest, Phase)>>);
-
-impl Progress for Watched {
-    fn layer(&self, digest: &Digest, phase: Phase) {
-        self.0.lock().unwrap().push((digest.clone(), phase));
-    }
-    fn note(&self, _text: &str) {}
-}
 
 #[test]
 fn privileged_layers_of_every_compression_are_unpacked_and_shared() {
@@ -42,9 +31,7 @@ fn privileged_layers_of_every_compression_are_unpacked_and_shared() {
     for (place, file) in places.iter().zip(["plain", "gz", "zstd"]) {
         assert!(place.directory.as_ref().unwrap().join(file).exists());
     }
-    let events = watched.0.into_inner().unwrap();
-    let complete = events.iter().filter(|(_, phase)| *phase == Phase::Complete);
-    assert_eq!(complete.count(), 3);
+    assert_eq!(watched.count(Phase::Complete), 3);
     // The same again costs the manifest; another image with the same layers costs no blob but
     // its configuration.
     let before = registry.count("/blobs/");

@@ -1,31 +1,11 @@
 //! Pushes to a registry that can be told to misbehave.
 
-use std::sync::Mutex;
-
-use lamina_image::{KeepBlobs, Packing, Phase, Progress, PushError, PushOptions, Silent};
+use lamina_image::{KeepBlobs, Packing, Phase, PushError, PushOptions, Silent};
 use lamina_testkit::registry::{MemoryImage, Registry, Reply};
 use lamina_types::oci::{Descriptor, Index, Manifest, media};
-use lamina_types::{Digest, ErrorKind, Platform, Reference};
+use lamina_types::{ErrorKind, Platform, Reference};
 
-use crate::support::{Fixture, client, gzip_image, noise, reference, serve, tar_of};
-
-#[derive(Default)]
-struct Watched(Mutex<Vec<(Digest, Phase)>>);
-
-impl Progress for Watched {
-    fn layer(&self, digest: &Digest, phase: Phase) {
-        self.0.lock().unwrap().push((digest.clone(), phase));
-    }
-    fn note(&self, _text: &str) {}
-}
-
-impl Watched {
-    /// Returns how many blobs came to `phase`.
-    fn count(&self, phase: Phase) -> usize {
-        let events = self.0.lock().unwrap();
-        events.iter().filter(|(_, other)| *other == phase).count()
-    }
-}
+use crate::support::{Fixture, Watched, client, gzip_image, noise, reference, serve, tar_of};
 
 fn packed(packing: &str) -> PushOptions {
     PushOptions {

@@ -3,16 +3,18 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use lamina_distribution::{Client, ClientConfig};
-use lamina_image::Images;
+use lamina_image::{Images, Phase, Progress};
 use lamina_store::Store;
+pub(crate) use lamina_testkit::noise;
 use lamina_testkit::registry::{MemoryImage, Registry, sha256};
-use lamina_types::Reference;
 use lamina_types::oci::media;
+use lamina_types::{Digest, Reference};
 
 /// A store that is gone with the test.
 pub(crate) struct Fixture {
@@ -88,17 +90,24 @@ pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().expect("gzip")
 }
 
-/// Returns bytes that do not compress, the same for the same seed.
-pub(crate) fn noise(mut seed: u64, length: usize) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(length + 8);
-    while bytes.len() < length {
-        seed ^= seed << 13;
-        seed ^= seed >> 7;
-        seed ^= seed << 17;
-        bytes.extend_from_slice(&seed.to_le_bytes());
+/// Keeps what it is told.
+#[derive(Default)]
+pub(crate) struct Watched(Mutex<Vec<(Digest, Phase)>>);
+
+impl Progress for Watched {
+    fn layer(&self, digest: &Digest, phase: Phase) {
+        let mut events = self.0.lock().expect("nobody panicked");
+        events.push((digest.clone(), phase));
     }
-    bytes.truncate(length);
-    bytes
+    fn note(&self, _text: &str) {}
+}
+
+impl Watched {
+    /// Returns how many blobs came to `phase`.
+    pub(crate) fn count(&self, phase: Phase) -> usize {
+        let events = self.0.lock().expect("nobody panicked");
+        events.iter().filter(|(_, other)| *other == phase).count()
+    }
 }
 
 /// Returns an image with gzip layers of these tars.

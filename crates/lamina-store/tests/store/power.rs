@@ -1,93 +1,13 @@
 //! The power goes out after an acknowledgement: what was acknowledged is there.
-//!
-//! `xfs_io -x -c shutdown` stops a filesystem at once, without writing what is in memory; the next
-//! mount replays the journal, as after a power cut.
 
 use std::io::Read;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use lamina_layer::ObjectId;
 use lamina_store::{Area, CollectOptions, Fetch, LayerInfo, Operation, PoolWriter, Store};
+use lamina_testkit::{Disk, as_another_boot};
 use lamina_types::{DiffId, Digest};
 
 use crate::{Host, Sample, digest_of, names, skip, write_file};
-
-/// A filesystem in a file, mounted.
-struct Disk {
-    image: PathBuf,
-    mount: PathBuf,
-    mounted: bool,
-}
-
-fn run(command: &mut Command) -> Result<(), String> {
-    let output = command
-        .output()
-        .map_err(|error| format!("{command:?}: {error}"))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(format!(
-        "{command:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    ))
-}
-
-impl Disk {
-    fn new(host: &Host, kind: &str) -> Result<Self, String> {
-        let image = host.root().join("disk");
-        let mount = host.root().join("mount");
-        std::fs::create_dir(&mount).unwrap();
-        let file = std::fs::File::create(&image).unwrap();
-        file.set_len(320 << 20).unwrap();
-        run(Command::new(format!("mkfs.{kind}")).arg("-q").arg(&image))?;
-        let mut disk = Self {
-            image,
-            mount,
-            mounted: false,
-        };
-        disk.mount()?;
-        Ok(disk)
-    }
-
-    fn mount(&mut self) -> Result<(), String> {
-        run(Command::new("mount")
-            .args(["-o", "loop"])
-            .arg(&self.image)
-            .arg(&self.mount))?;
-        self.mounted = true;
-        Ok(())
-    }
-
-    fn cut_power(&mut self) {
-        run(Command::new("xfs_io")
-            .args(["-x", "-c", "shutdown"])
-            .arg(&self.mount))
-        .unwrap();
-        run(Command::new("umount").arg(&self.mount)).unwrap();
-        self.mounted = false;
-        self.mount().unwrap();
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        if self.mounted {
-            let _ = run(Command::new("umount").arg(&self.mount));
-        }
-    }
-}
-
-/// A reboot changes the boot id; here the markers are given another one instead.
-fn as_another_boot(root: &Path) {
-    let dir = lamina_fs::Dir::open(root.join("unsynced")).unwrap();
-    for entry in dir.entries().unwrap() {
-        let name = entry.name.into_string().unwrap();
-        let foreign = format!("another-boot.{}", name.split_once('.').unwrap().1);
-        dir.rename_to(&name, &dir, foreign, lamina_fs::Durability::Volatile)
-            .unwrap();
-    }
-}
 
 fn download(store: &Store, op: &Operation, content: &[u8]) -> Digest {
     let digest = digest_of(content);
@@ -139,14 +59,14 @@ fn objects_are_whole(kind: &str, store: &Store, acknowledged: &[ObjectId]) {
 
 fn survives(kind: &str) {
     let host = Host::new();
-    let mut disk = match Disk::new(&host, kind) {
+    let disk = match Disk::new(host.root().join("disk"), host.root().join("mount"), kind) {
         Ok(disk) => disk,
         Err(reason) => {
             skip(&reason);
             return;
         }
     };
-    let root = disk.mount.join("store");
+    let root = disk.path().join("store");
     let store = Store::open(&root).unwrap();
     let op = store.ops().begin("pull", &[]).unwrap();
     let sample = Sample::put(&store, &op, "debian", "one");

@@ -79,6 +79,13 @@ pub(crate) enum ProgressArg {
     None,
 }
 
+impl ProgressArg {
+    /// Returns what is shown where `--quiet` was given or not.
+    pub(crate) fn unless(self, quiet: bool) -> Self {
+        if quiet { Self::None } else { self }
+    }
+}
+
 /// Everything that `run` and `create` share.
 #[derive(Debug, Args)]
 pub(crate) struct ContainerArgs {

@@ -15,12 +15,9 @@ pub(crate) struct RegistryArgs {
     pub(crate) tls_verify: Option<bool>,
 }
 
-/// `lamina pull`.
+/// How what goes to or comes from a registry is talked about on the way.
 #[derive(Debug, Args)]
-pub(crate) struct PullArgs {
-    /// Set platform if the image has several
-    #[arg(long, value_name = "OS/ARCH")]
-    pub(crate) platform: Option<String>,
+pub(crate) struct TransferArgs {
     /// Suppress verbose output
     #[arg(short, long)]
     pub(crate) quiet: bool,
@@ -29,6 +26,16 @@ pub(crate) struct PullArgs {
     pub(crate) progress: ProgressArg,
     #[command(flatten)]
     pub(crate) registry: RegistryArgs,
+}
+
+/// `lamina pull`.
+#[derive(Debug, Args)]
+pub(crate) struct PullArgs {
+    /// Set platform if the image has several
+    #[arg(long, value_name = "OS/ARCH")]
+    pub(crate) platform: Option<String>,
+    #[command(flatten)]
+    pub(crate) transfer: TransferArgs,
     /// The image: NAME, NAME:TAG or NAME@DIGEST
     #[arg(value_name = "IMAGE")]
     pub(crate) image: String,
@@ -46,14 +53,8 @@ pub(crate) struct PushArgs {
     /// Pack the layers anew: gzip, gzip:LEVEL, zstd or zstd:LEVEL
     #[arg(long, value_name = "FORMAT[:LEVEL]")]
     pub(crate) compression: Option<String>,
-    /// Suppress verbose output
-    #[arg(short, long)]
-    pub(crate) quiet: bool,
-    /// How progress is shown
-    #[arg(long, value_name = "FORMAT", default_value = "auto")]
-    pub(crate) progress: ProgressArg,
     #[command(flatten)]
-    pub(crate) registry: RegistryArgs,
+    pub(crate) transfer: TransferArgs,
     /// The image: NAME or NAME:TAG
     #[arg(value_name = "IMAGE")]
     pub(crate) image: String,

@@ -18,7 +18,7 @@ pub(crate) use containers::{
 };
 pub(crate) use images::{
     BlobsArgs, CreateMinimalArgs, ExplainArgs, HistoryArgs, ImportArgs, LoadArgs, PullArgs,
-    PushArgs, RegistryArgs, RmiArgs, SaveArgs, TagArgs, TreeArgs, UntagArgs,
+    PushArgs, RegistryArgs, RmiArgs, SaveArgs, TagArgs, TransferArgs, TreeArgs, UntagArgs,
 };
 pub(crate) use lists::{ImagesArgs, InspectArgs, PsArgs};
 pub(crate) use registries::{LoginArgs, LogoutArgs, SearchTagsArgs, ServeArgs};

@@ -39,11 +39,7 @@ impl Verb for FsckArgs {
         let mut diagnoses = checked.map_err(hinted)?;
         let seen = watch.end();
         if self.repair && !diagnoses.is_empty() {
-            let wanted = if self.quiet {
-                ProgressArg::None
-            } else {
-                ProgressArg::Auto
-            };
+            let wanted = ProgressArg::Auto.unless(self.quiet);
             let progress = Progress::new(wanted, app.environment.fancy());
             engine.mend(&mut diagnoses, &progress).map_err(hinted)?;
         }

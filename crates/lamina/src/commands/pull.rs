@@ -10,7 +10,8 @@ use lamina_types::{ErrorKind, ImageId, Platform, Reference};
 
 use crate::app::{App, Pulling};
 use crate::args::{
-    CreateMinimalArgs, ImportArgs, LoadArgs, ProgressArg, PullArgs, RmiArgs, TagArgs, UntagArgs,
+    CreateMinimalArgs, ImportArgs, LoadArgs, ProgressArg, PullArgs, RmiArgs, TagArgs, TransferArgs,
+    UntagArgs,
 };
 use crate::cli::Verb;
 use crate::commands::undo::tell;
@@ -24,16 +25,8 @@ impl Verb for PullArgs {
         let name = reference(&self.image)?;
         let platform = platform(self.platform.as_deref())?;
         let config = app.config()?;
-        let pulling = Pulling {
-            tls_verify: self.registry.tls_verify,
-            signals: None,
-        };
-        let wanted = if self.quiet {
-            ProgressArg::None
-        } else {
-            self.progress
-        };
-        let progress = Progress::new(wanted, app.environment.fancy());
+        let pulling = self.transfer.pulling();
+        let progress = self.transfer.show(app);
         let hinted = |failure| with_hints(failure, About::Registry(&self.image));
         let engine = app.engine_with(&config, Pulling::default())?;
         let client = app
@@ -47,7 +40,7 @@ impl Verb for PullArgs {
             .map_err(hinted)?;
         drop(progress);
         let mut text = String::new();
-        if !self.quiet {
+        if !self.transfer.quiet {
             let shown = name.familiar();
             text += &format!("Digest: {}\n", pulled.image.target.digest);
             text += &match pulled.newer {
@@ -58,6 +51,20 @@ impl Verb for PullArgs {
         ui::out(&format!("{text}{name}\n"))?;
         app.tidy(&engine);
         Ok(exit_codes::SUCCESS)
+    }
+}
+
+impl TransferArgs {
+    pub(super) fn pulling(&self) -> Pulling {
+        Pulling {
+            tls_verify: self.registry.tls_verify,
+            signals: None,
+        }
+    }
+
+    pub(super) fn show(&self, app: &App) -> Progress {
+        let wanted = self.progress.unless(self.quiet);
+        Progress::new(wanted, app.environment.fancy())
     }
 }
 
@@ -75,12 +82,10 @@ impl Verb for LoadArgs {
             }
             None => LoadSource::Stream(Box::new(io::stdin())),
         };
-        let wanted = if self.quiet {
-            ProgressArg::None
-        } else {
-            ProgressArg::Auto
-        };
-        let progress = Progress::new(wanted, app.environment.fancy());
+        let progress = Progress::new(
+            ProgressArg::Auto.unless(self.quiet),
+            app.environment.fancy(),
+        );
         let engine = app.engine_configured()?;
         let loaded = engine
             .images()

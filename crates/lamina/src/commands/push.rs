@@ -3,23 +3,19 @@
 use lamina_image::{Packing, PushOptions};
 use lamina_types::{ErrorKind, Platform, Reference};
 
-use crate::app::{App, Pulling};
-use crate::args::{ProgressArg, PushArgs};
+use crate::app::App;
+use crate::args::PushArgs;
 use crate::cli::Verb;
 use crate::exit_codes;
 use crate::failure::{Failure, Outcome};
 use crate::hints::{About, with_hints};
-use crate::ui::{self, Progress};
+use crate::ui;
 
 impl Verb for PushArgs {
     fn run(self, app: &App) -> Outcome<u8> {
         let name = self.name()?;
         let options = self.options()?;
         let config = app.config()?;
-        let pulling = Pulling {
-            tls_verify: self.registry.tls_verify,
-            signals: None,
-        };
         let hinted = |failure| with_hints(failure, About::Push(&self.image));
         let engine = app.engine()?;
         let images = engine.images();
@@ -32,8 +28,10 @@ impl Verb for PushArgs {
             let text = format!("an image does not exist locally with the tag: {repository}");
             return Err(hinted(Failure::said(ErrorKind::NotFound, text)));
         }
-        let client = app.client(&config, &pulling).map_err(Failure::from)?;
-        if !self.quiet {
+        let client = app
+            .client(&config, &self.transfer.pulling())
+            .map_err(Failure::from)?;
+        if !self.transfer.quiet {
             ui::out(&format!(
                 "The push refers to repository [{}]\n",
                 name.repository()
@@ -44,15 +42,11 @@ impl Verb for PushArgs {
             }
         }
         for name in &names {
-            let wanted = match self.quiet {
-                true => ProgressArg::None,
-                false => self.progress,
-            };
-            let progress = Progress::new(wanted, app.environment.fancy());
+            let progress = self.transfer.show(app);
             let pushed = images.push(&client, name, &options, &progress);
             drop(progress);
             let pushed = pushed.map_err(Failure::from).map_err(hinted)?;
-            if !self.quiet {
+            if !self.transfer.quiet {
                 let tag = name.tag().unwrap_or_default();
                 let descriptor = pushed.descriptor;
                 ui::out(&format!(
@@ -61,7 +55,7 @@ impl Verb for PushArgs {
                 ))?;
             }
         }
-        if self.quiet {
+        if self.transfer.quiet {
             match self.all_tags {
                 true => ui::out(&format!("{}\n", name.repository()))?,
                 false => ui::out(&format!("{name}\n"))?,

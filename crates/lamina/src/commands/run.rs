@@ -10,7 +10,7 @@ use lamina_types::{ErrorKind, Signal};
 use rustix::io::Errno;
 
 use crate::app::{App, Pulling};
-use crate::args::{ContainerArgs, CreateArgs, ProgressArg, RunArgs, Stream};
+use crate::args::{ContainerArgs, CreateArgs, RunArgs, Stream};
 use crate::cli::Verb;
 use crate::commands::containers::ended;
 use crate::commands::foreground::{Foreground, ForwardedSignals};
@@ -174,11 +174,7 @@ fn meant(args: &ContainerArgs, app: &App, config: &Config) -> Outcome<CreateRequ
 }
 
 fn progress(args: &ContainerArgs, app: &App) -> Progress {
-    let wanted = if args.image.quiet {
-        ProgressArg::None
-    } else {
-        args.image.progress
-    };
+    let wanted = args.image.progress.unless(args.image.quiet);
     Progress::new(wanted, app.environment.fancy())
 }
 

@@ -10,7 +10,7 @@ pub(super) struct Kind {
 
 /// The first that fits is the one. A place is a path of folders; `*` is any one of them, `**` in
 /// front any number. Everything below it counts.
-const KINDS: [Kind; 16] = [
+pub(super) const KINDS: [Kind; 16] = [
     Kind {
         name: "git",
         fix: "echo .git >> .dockerignore",

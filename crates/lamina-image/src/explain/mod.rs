@@ -95,6 +95,13 @@ pub enum WasteClass {
 }
 
 impl WasteClass {
+    /// Returns every class there is.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let hidden = [Self::Deleted, Self::Overwritten, Self::MetadataOnly];
+        let left = left::KINDS.iter().map(|kind| Self::Left(kind.name));
+        hidden.into_iter().chain([Self::Duplicate]).chain(left)
+    }
+
     /// Returns the word for it, as it is printed.
     pub fn name(self) -> &'static str {
         match self {

@@ -2,12 +2,13 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::Duration;
 
 use lamina_fs::Durability;
 use lamina_layer::ObjectId;
 use lamina_store::{
-    Area, CollectOptions, LayerInfo, Line, Link, ObjectKey, Operation, Pin, PoolWriter, Store,
-    Subject, image_key,
+    Area, CollectOptions, LayerInfo, Line, Link, ObjectKey, Operation, Pin, PoolWriter, Removal,
+    Store, Subject, Window, image_key,
 };
 use lamina_types::DiffId;
 use lamina_types::oci::{Descriptor, media};
@@ -102,6 +103,31 @@ fn image_of(store: &Store, op: &Operation, name: &str, layers: &[DiffId]) -> Sam
         config,
         blob: Vec::new(),
         diff_id: layers[0].clone(),
+    }
+}
+
+/// A content that no layer has.
+fn pool_content(store: &Store, op: &Operation, content: &[u8]) -> ObjectKey {
+    let mut writer = PoolWriter::new(store, op);
+    let id = writer.put(content.to_vec()).unwrap();
+    writer.finish().unwrap();
+    ObjectKey::from(&id)
+}
+
+/// Gives an image its name and takes it away; returns what keeps it then.
+fn remove(store: &Store, sample: &Sample) -> Link {
+    store.refs().set(&sample.entry).unwrap();
+    let window = Window {
+        keep: Duration::from_secs(3600),
+        limit: None,
+        command: vec!["rmi".to_owned(), "gone".to_owned()],
+    };
+    let mut removal = Removal::new(store, &window);
+    let going = std::slice::from_ref(&sample.entry);
+    removal.refs(going, None).unwrap();
+    Link::Removed {
+        id: removal.finish().unwrap().id.unwrap(),
+        command: "rmi gone".to_owned(),
     }
 }
 
@@ -295,10 +321,17 @@ fn every_owner_is_named() {
         b"half",
     );
     let lost = Sample::put(&store, &op, "lost", "lost");
+    let generated = format!("{}.top", image_key(std::slice::from_ref(&named.diff_id)));
+    let images = store.dir(Area::Images).unwrap();
+    images.mkdir(&generated, 0o755).unwrap();
+    let loose = pool_content(&store, &op, &[3; 9_000]);
+    let gone = Sample::put(&store, &op, "gone", "gone");
+    let removed = remove(&store, &gone);
     op.finish().unwrap();
     let lines = [
         Line::Image(pushed.manifest.clone()),
         Line::Blob(coming.clone()),
+        Line::Objects(vec![loose]),
     ];
     let running = store.ops().begin("push", &lines).unwrap();
 
@@ -322,6 +355,7 @@ fn every_owner_is_named() {
         Link::Content(key) => Subject::Content(*key),
         Link::Partial(digest) => Subject::Partial(digest.clone()),
         Link::Snapshot(id) => Subject::Snapshot(id.clone()),
+        Link::Generated(name) => Subject::Generated(name.clone()),
         other => panic!("{other} is a root"),
     };
     let mut cases: Vec<Vec<Link>> = Vec::new();
@@ -329,6 +363,7 @@ fn every_owner_is_named() {
         (name(&named), &named),
         (container.clone(), &used),
         (operation.clone(), &pushed),
+        (removed, &gone),
     ] {
         cases.push(vec![root.clone(), manifest(sample)]);
         for last in [config(sample), packed(sample), tree(sample)] {
@@ -350,7 +385,10 @@ fn every_owner_is_named() {
         cases.push([&chain[..], &[Link::Content(key)]].concat());
     }
     cases.push(vec![container, Link::Snapshot("c1".to_owned())]);
-    cases.push(vec![operation, Link::Partial(coming)]);
+    cases.push(vec![operation.clone(), Link::Partial(coming)]);
+    cases.push(vec![operation, Link::Content(loose)]);
+    let made_of = [name(&named), manifest(&named), Link::Generated(generated)];
+    cases.push(made_of.to_vec());
     assert!(cases.len() >= 20, "{}", cases.len());
     for chain in &cases {
         let subject = blob(chain.last().unwrap());

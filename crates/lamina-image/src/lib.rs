@@ -56,7 +56,10 @@ pub use blobs::{BlobPlace, BlobsError};
 pub use changes::{ChangeError, apply_change};
 pub use documents::{DocumentError, MAX_DOCUMENT};
 pub use ensure::{EnsureError, MINIMAL, Policy, Wanted};
-pub use explain::{Amount, ExplainError, Explanation, StepCost, Waste, WasteClass};
+pub use explain::{
+    Amount, ChangeClass, Difference, ExplainError, Explanation, PathChange, PathState,
+    SettingChange, StepChanges, StepCost, Waste, WasteClass,
+};
 pub use fault::StoreFault;
 pub use find::FindError;
 pub use fsck::{FsckError, Mended, Mending, Remedy};

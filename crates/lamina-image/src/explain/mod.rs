@@ -2,15 +2,21 @@
 //! write instead.
 //!
 //! ```text
-//! shape   layers one on the other, bottom first: what each brings, and what it hides
-//! left    what package managers and builds have left in the finished tree
+//! shape        layers one on the other, bottom first: what each brings, and what it hides
+//! left         what package managers and builds have left in the finished tree
+//! difference   what changed from one image to another: their finished trees side by side
+//! finished     such a tree, each path with the layer that brought it
 //! ```
 //! The analysis is pure: it is given the layers as trees in memory, and the history. Bytes are those
 //! of file contents, a hard link counted once; that is what a registry stores and a pull transfers,
 //! before compression. Where the pool stores less, because it has every content once, both are said.
 
+mod difference;
+mod finished;
 mod left;
 mod shape;
+
+pub use difference::{ChangeClass, Difference, PathChange, PathState, SettingChange, StepChanges};
 
 use lamina_layer::{Content, LayerTree, LayerTreeError, Limits};
 use lamina_store::LayerError;
@@ -173,26 +179,7 @@ impl Images<'_> {
     /// Explains an image by its history and its layers' split streams: no content is read. One layer
     /// at a time is in memory, and the names of the finished tree.
     pub fn explain(&self, image: &Image, largest: usize) -> Result<Explanation, ExplainError> {
-        let mut layers = image.diff_ids().iter();
-        let mut steps: Vec<StepCost> = Vec::new();
-        for entry in &image.config.history {
-            let layer = if entry.empty_layer {
-                None
-            } else {
-                layers.next()
-            };
-            steps.push(StepCost {
-                instruction: entry.created_by.clone().unwrap_or_default(),
-                layer: layer.cloned(),
-                ..StepCost::default()
-            });
-        }
-        // Layers that no step tells of.
-        steps.extend(layers.map(|layer| StepCost {
-            layer: Some(layer.clone()),
-            ..StepCost::default()
-        }));
-        let mut shape = Shape::new(steps);
+        let mut shape = Shape::new(steps_of(image));
         for step in 0..shape.steps.len() {
             if let Some(layer) = shape.steps[step].layer.clone() {
                 shape.add(step, &self.tree_of(&layer)?);
@@ -215,4 +202,27 @@ impl Images<'_> {
             source,
         })
     }
+}
+
+/// Returns the instructions of an image with their layers.
+fn steps_of(image: &Image) -> Vec<StepCost> {
+    let mut layers = image.diff_ids().iter();
+    let mut steps: Vec<StepCost> = Vec::new();
+    for entry in &image.config.history {
+        let layer = match entry.empty_layer {
+            true => None,
+            false => layers.next(),
+        };
+        steps.push(StepCost {
+            instruction: entry.created_by.clone().unwrap_or_default(),
+            layer: layer.cloned(),
+            ..StepCost::default()
+        });
+    }
+    // Layers that no step tells of.
+    steps.extend(layers.map(|layer| StepCost {
+        layer: Some(layer.clone()),
+        ..StepCost::default()
+    }));
+    steps
 }

@@ -3,29 +3,39 @@
 use std::collections::BTreeSet;
 use std::io::Cursor;
 
-use lamina_image::{Explanation, LayerForm, LoadSource, Silent, Waste, WasteClass};
+use lamina_image::{Explanation, Image, Images, LayerForm, LoadSource, Silent, Waste, WasteClass};
 use lamina_layer::{Kind, Meta, TarWriter};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{Fixture, digest_of, noise, tar_of};
 
-/// One entry of a planted layer: a file with its content and owner, or what a link leads to.
-enum Entry<'a> {
+/// One entry of a planted layer: a file with its content and owner, one with its content and time,
+/// or what a link leads to.
+pub(crate) enum Entry<'a> {
     File(&'a str, &'a [u8], u32),
+    At(&'a str, &'a [u8], i64),
     Link(&'a str, &'a str),
+    Symlink(&'a str, &'a str),
 }
 
-fn layer(entries: &[Entry<'_>]) -> Vec<u8> {
+pub(crate) fn layer(entries: &[Entry<'_>]) -> Vec<u8> {
     let mut tar = TarWriter::new(Vec::new());
     for entry in entries {
-        let (path, kind, bytes, uid) = match entry {
-            Entry::File(path, bytes, uid) => (*path, Kind::File, *bytes, *uid),
-            Entry::Link(path, to) => (*path, Kind::Hardlink(to.as_bytes().to_vec()), &[][..], 0),
-        };
-        let meta = Meta {
+        let mut meta = Meta {
             mode: 0o644,
-            uid,
             ..Meta::default()
+        };
+        let (path, kind, bytes) = match entry {
+            Entry::File(path, bytes, uid) => {
+                meta.uid = *uid;
+                (*path, Kind::File, *bytes)
+            }
+            Entry::At(path, bytes, time) => {
+                meta.mtime.seconds = *time;
+                (*path, Kind::File, *bytes)
+            }
+            Entry::Link(path, to) => (*path, Kind::Hardlink(to.as_bytes().to_vec()), &[][..]),
+            Entry::Symlink(path, to) => (*path, Kind::Symlink(to.as_bytes().to_vec()), &[][..]),
         };
         let length = bytes.len() as u64;
         tar.append(path.as_bytes(), &kind, &meta, length, &mut &bytes[..])
@@ -34,8 +44,13 @@ fn layer(entries: &[Entry<'_>]) -> Vec<u8> {
     tar.finish().unwrap()
 }
 
-/// Loads an image of these layers, each with its instruction, and explains it.
-fn explain(steps: &[(&str, Option<Vec<u8>>)], form: LayerForm) -> Explanation {
+/// Loads an image of these layers, each with its instruction, and returns it.
+pub(crate) fn load(
+    images: &Images<'_>,
+    name: &str,
+    steps: &[(&str, Option<Vec<u8>>)],
+    settings: &Value,
+) -> Image {
     let layers: Vec<&Vec<u8>> = steps
         .iter()
         .filter_map(|(_, layer)| layer.as_ref())
@@ -44,7 +59,7 @@ fn explain(steps: &[(&str, Option<Vec<u8>>)], form: LayerForm) -> Explanation {
         |(instruction, layer)| json!({ "created_by": instruction, "empty_layer": layer.is_none() }),
     );
     let config = json!({
-        "architecture": "amd64", "os": "linux",
+        "architecture": "amd64", "os": "linux", "config": settings,
         "history": history.collect::<Vec<_>>(),
         "rootfs": {
             "type": "layers",
@@ -53,7 +68,7 @@ fn explain(steps: &[(&str, Option<Vec<u8>>)], form: LayerForm) -> Explanation {
     });
     let config = config.to_string().into_bytes();
     let names: Vec<String> = (0..layers.len()).map(|n| format!("{n}.tar")).collect();
-    let manifest = json!([{ "Config": "config.json", "RepoTags": ["app:1"], "Layers": names }]);
+    let manifest = json!([{ "Config": "config.json", "RepoTags": [name], "Layers": names }]);
     let manifest = manifest.to_string().into_bytes();
     let mut files: Vec<(&str, &[u8])> =
         vec![("manifest.json", &manifest), ("config.json", &config)];
@@ -64,11 +79,16 @@ fn explain(steps: &[(&str, Option<Vec<u8>>)], form: LayerForm) -> Explanation {
             .map(|(name, layer)| (name.as_str(), layer.as_slice())),
     );
     let archive = tar_of(&files);
-    let fixture = Fixture::new();
-    let images = fixture.images().with_form(form);
     let source = LoadSource::Stream(Box::new(Cursor::new(archive)));
     images.load(source, None, &Silent).unwrap();
-    images.explain(&images.find("app:1").unwrap(), 2).unwrap()
+    images.find(name).unwrap()
+}
+
+fn explain(steps: &[(&str, Option<Vec<u8>>)], form: LayerForm) -> Explanation {
+    let fixture = Fixture::new();
+    let images = fixture.images().with_form(form);
+    let image = load(&images, "app:1", steps, &json!({}));
+    images.explain(&image, 2).unwrap()
 }
 
 /// What package managers and builds leave: its class, where it lies, what it is.

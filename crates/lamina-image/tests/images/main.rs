@@ -7,6 +7,7 @@
 
 mod archives;
 mod concurrent;
+mod difference;
 mod explain;
 mod fsck;
 mod import;

@@ -133,9 +133,12 @@ pub(crate) struct UntagArgs {
 /// `lamina explain`.
 #[derive(Debug, Args)]
 pub(crate) struct ExplainArgs {
-    /// How many of the largest files of each finding are shown
-    #[arg(long, value_name = "N", default_value_t = 3)]
-    pub(crate) top: u16,
+    /// Tell what changed from this other image, and which instruction did it
+    #[arg(long, value_name = "OTHER")]
+    pub(crate) diff: Option<String>,
+    /// How many of the largest files of each finding are shown [default: 3; of each step, 10]
+    #[arg(long, value_name = "N")]
+    pub(crate) top: Option<u16>,
     /// Format output: text or json
     #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = ["text", "json"])]
     pub(crate) format: String,

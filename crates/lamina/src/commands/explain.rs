@@ -1,5 +1,7 @@
 //! `explain`: what each instruction of an image cost, what is wasted, and what to write instead.
 
+mod difference;
+
 use lamina_image::{Amount, Explanation, Image, StepCost, Waste};
 use lamina_types::quantity::human_size;
 use serde_json::{Value, json};
@@ -12,6 +14,8 @@ use crate::failure::{Failure, Outcome};
 use crate::hints::{About, with_hints};
 use crate::ui;
 
+/// How many files of a finding are shown, and of a step.
+const TOP: [u16; 2] = [3, 10];
 /// How much of an instruction is shown.
 const INSTRUCTION: usize = 60;
 /// What builders write before an instruction.
@@ -22,17 +26,32 @@ impl Verb for ExplainArgs {
         let engine = app.engine()?;
         let images = engine.images();
         let hinted = |failure: Failure| with_hints(failure, About::Image);
-        let image = images
-            .find(&self.image)
-            .map_err(Failure::from)
-            .map_err(hinted)?;
-        let explained = images.explain(&image, usize::from(self.top));
-        let explained = explained.map_err(Failure::from).map_err(hinted)?;
-        let text = match &*self.format {
-            "json" => format!("{}\n", document(&image, &explained)),
-            _ => ui::escape_lines(&shown(&image, &explained)).into_owned(),
+        let find = |name: &str| images.find(name).map_err(Failure::from).map_err(hinted);
+        let image = find(&self.image)?;
+        let (document, text) = match &self.diff {
+            Some(other) => {
+                let other = find(other)?;
+                let difference = images.difference(&other, &image);
+                let difference = difference.map_err(Failure::from).map_err(hinted)?;
+                let top = usize::from(self.top.unwrap_or(TOP[1]));
+                let told = difference::Told {
+                    older: &other,
+                    newer: &image,
+                    difference: &difference,
+                };
+                (told.document(), told.shown(top))
+            }
+            None => {
+                let top = usize::from(self.top.unwrap_or(TOP[0]));
+                let explained = images.explain(&image, top);
+                let explained = explained.map_err(Failure::from).map_err(hinted)?;
+                (document(&image, &explained), shown(&image, &explained))
+            }
         };
-        ui::out(&text)?;
+        match &*self.format {
+            "json" => ui::out(&format!("{document}\n"))?,
+            _ => ui::out(&ui::escape_lines(&text))?,
+        }
         Ok(exit_codes::SUCCESS)
     }
 }
@@ -60,10 +79,6 @@ fn shown(image: &Image, explained: &Explanation) -> String {
 }
 
 fn line(number: usize, step: &StepCost) -> String {
-    let amount = |bytes: u64| match bytes {
-        0 => "-".to_owned(),
-        bytes => human_size(bytes),
-    };
     let instruction = instruction(&step.instruction);
     let cells = [
         number.to_string(),
@@ -75,6 +90,14 @@ fn line(number: usize, step: &StepCost) -> String {
         instruction,
     ];
     cells.join("\t")
+}
+
+/// Returns bytes as a cell of a table.
+fn amount(bytes: u64) -> String {
+    match bytes {
+        0 => "-".to_owned(),
+        bytes => human_size(bytes),
+    }
 }
 
 /// Returns an instruction on one line, without what builders put around it.

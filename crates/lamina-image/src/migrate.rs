@@ -122,24 +122,23 @@ impl Images<'_> {
         let file = blobs.open(&blob.digest).map_err(StoreFault::from)?;
         let added = layers.add_split(diff_id, |out| -> Result<_, UnpackError> {
             let limits = Limits::default();
-            let streamed = stream(
+            let split = stream(
                 |sink| {
                     let mut file = io::BufReader::with_capacity(CHUNK, file);
                     let copied = io::copy(&mut file, sink);
                     copied.map(drop).map_err(UnpackError::Read)
                 },
-                |tee| Ok(lamina_layer::split(tee, out, &mut (), &limits)?),
-                |_| Ok(()),
+                |tar| Ok(lamina_layer::split(tar, out, &mut (), &limits)?),
                 &self.bounds,
                 self.store.root().as_fd(),
             )?;
-            if streamed.diff_id != *diff_id {
+            if split.diff_id != *diff_id {
                 return Err(UnpackError::WrongDiffId {
                     expected: diff_id.clone(),
-                    found: streamed.diff_id,
+                    found: split.diff_id,
                 });
             }
-            Ok(streamed.split.index(&[]))
+            Ok(split.index(&[]))
         });
         added.map_err(|source| MigrateError::Blob {
             layer: diff_id.clone(),

@@ -228,6 +228,11 @@ fn a_failing_source_is_reported_as_such() {
     }
     let temp = tempfile::tempdir().unwrap();
     let dir = Dir::open(temp.path()).unwrap();
-    let error = apply(Fails(1), dir.as_fd(), &Limits::default()).unwrap_err();
+    let error = apply(
+        std::io::BufReader::new(Fails(1)),
+        dir.as_fd(),
+        &Limits::default(),
+    )
+    .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
 }

@@ -5,11 +5,13 @@
 //! threaded process) it checks at run time. Policy is elsewhere: nothing here knows what a
 //! container is.
 //!
+//! [`sha256`] is no system call: instructions of the processor that the compiler cannot vouch for.
+//!
 //! Before adding a wrapper, look whether rustix has grown a safe one.
 
 #![expect(
     unsafe_code,
-    reason = "the one place for system calls without a safe wrapper"
+    reason = "the one place for system calls and instructions without a safe wrapper"
 )]
 
 pub mod bpf;
@@ -28,6 +30,7 @@ pub mod pidfd;
 pub mod priority;
 pub mod process;
 pub mod seccomp;
+pub mod sha256;
 pub mod signals;
 
 use rustix::io::Errno;

@@ -8,7 +8,7 @@ use lamina_types::DiffId;
 
 use super::UnpackError;
 use super::pipe::{Sink, Tee};
-use super::stream::{Bounds, stream};
+use super::stream::{Bounds, stream, stream_both};
 
 /// Where the files of new layers go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -55,7 +55,7 @@ impl Unpack<'_> {
         let limits = Limits::default();
         let draft = self.store.layers().draft(self.op)?;
         let (file, tree, replaced) = (draft.split()?, draft.tree(), draft.replaced()?);
-        let streamed = stream(
+        let (split, applied) = stream_both(
             fetch,
             |tee| split_only(tee, file, &limits),
             |tar| {
@@ -65,8 +65,7 @@ impl Unpack<'_> {
             self.bounds,
             self.store.root().as_fd(),
         )?;
-        let applied = streamed.applied;
-        let split = streamed.split?;
+        let split = split?;
         draft.index(&split.index(&applied.blocks))?;
         Ok(Unpacked {
             draft,
@@ -77,7 +76,7 @@ impl Unpack<'_> {
                 opaque_root: applied.opaque_root,
                 pooled: false,
             },
-            diff_id: streamed.diff_id,
+            diff_id: split.diff_id,
         })
     }
 
@@ -89,22 +88,20 @@ impl Unpack<'_> {
         let draft = self.store.layers().draft_pooled(self.op)?;
         let file = draft.split()?;
         let (store, op) = (self.store, self.op);
-        let streamed = stream(
+        let (split, blocks) = stream(
             fetch,
-            |tee| {
+            |tar| {
                 let mut pool = PoolWriter::new(store, op);
-                let split = lamina_layer::split(tee, file, &mut pool, &limits);
+                let split = lamina_layer::split(tar, file, &mut pool, &limits);
                 match (split, pool.failure()) {
                     (_, Some(failure)) => Err(failure.into()),
                     (Err(error), None) => Err(error.into()),
                     (Ok(split), None) => Ok((split, pool.finish()?)),
                 }
             },
-            |_| Ok(()),
             self.bounds,
             store.root().as_fd(),
         )?;
-        let (split, blocks) = streamed.split;
         draft.index(&split.index(&blocks))?;
         // What is not unpacked is checked here: by the unpacker's rules, with its errors.
         let layer = LayerTree::read(draft.open_split()?, &limits)?;
@@ -117,7 +114,7 @@ impl Unpack<'_> {
                 opaque_root: layer.opaque_root(),
                 pooled: true,
             },
-            diff_id: streamed.diff_id,
+            diff_id: split.diff_id,
         })
     }
 }

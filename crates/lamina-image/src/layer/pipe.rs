@@ -170,32 +170,6 @@ impl Write for Sink {
     }
 }
 
-/// Passes every message from `from` to `to`, showing each chunk to `see` on the way.
-///
-/// Returns whether the end came through.
-pub(crate) fn relay(
-    from: &Receiver<Message>,
-    to: &Sender<Message>,
-    mut see: impl FnMut(&[u8]),
-) -> bool {
-    while let Ok(message) = from.recv() {
-        let end = match &message {
-            Message::Data(chunk) => {
-                see(chunk.bytes());
-                false
-            }
-            Message::End => true,
-        };
-        if to.send(message).is_err() {
-            return false;
-        }
-        if end {
-            return true;
-        }
-    }
-    false
-}
-
 /// A reader of what passes: each chunk goes on to the next stage once it has been read.
 #[derive(Debug)]
 pub(crate) struct Tee {
@@ -219,44 +193,62 @@ impl Tee {
 
     /// Passes on what was not read. Returns whether the end came through.
     pub(crate) fn pass_rest(mut self) -> bool {
-        if let Some(chunk) = self.current.take()
-            && self.to.send(Message::Data(chunk)).is_err()
-        {
-            return false;
+        while let Ok(bytes) = self.fill_buf() {
+            match bytes.len() {
+                0 => return true,
+                count => self.consume(count),
+            }
         }
-        self.ended || relay(&self.from, &self.to, |_| ())
+        false
+    }
+
+    /// Passes a chunk on once all of it was read.
+    fn pass(&mut self) -> Result<(), Closed> {
+        match self.current.take_if(|chunk| self.at == chunk.length) {
+            Some(chunk) => self.to.send(Message::Data(chunk)).map_err(|_| Closed),
+            None => Ok(()),
+        }
+    }
+}
+
+impl BufRead for Tee {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.pass()?;
+        if self.current.is_none() && !self.ended {
+            self.at = 0;
+            match self.from.recv() {
+                Ok(Message::Data(chunk)) => self.current = Some(chunk),
+                Ok(Message::End) => {
+                    self.ended = true;
+                    self.to.send(Message::End).map_err(|_| Closed)?;
+                }
+                Err(_) => return Err(failed_before()),
+            }
+        }
+        Ok(self.current.as_ref().map_or(&[], |c| &c.bytes()[self.at..]))
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.at += count;
     }
 }
 
 impl Read for Tee {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        if self.current.is_none() && !self.ended {
-            match self.from.recv() {
-                Ok(Message::Data(chunk)) => (self.current, self.at) = (Some(chunk), 0),
-                Ok(Message::End) => {
-                    self.ended = true;
-                    self.to.send(Message::End).map_err(|_| Closed)?;
-                }
-                Err(_) => {
-                    let message = "the stage before has failed";
-                    return Err(io::Error::new(io::ErrorKind::BrokenPipe, message));
-                }
-            }
-        }
-        let Some(chunk) = &self.current else {
-            return Ok(0);
-        };
-        let bytes = &chunk.bytes()[self.at..];
-        let count = bytes.len().min(into.len());
-        into[..count].copy_from_slice(&bytes[..count]);
-        self.at += count;
-        if self.at == chunk.length
-            && let Some(chunk) = self.current.take()
-        {
-            self.to.send(Message::Data(chunk)).map_err(|_| Closed)?;
-        }
-        Ok(count)
+        read(self, into)
     }
+}
+
+fn failed_before() -> io::Error {
+    io::Error::new(io::ErrorKind::BrokenPipe, "the stage before has failed")
+}
+
+fn read(from: &mut impl BufRead, into: &mut [u8]) -> io::Result<usize> {
+    let bytes = from.fill_buf()?;
+    let count = bytes.len().min(into.len());
+    into[..count].copy_from_slice(&bytes[..count]);
+    from.consume(count);
+    Ok(count)
 }
 
 impl Source {
@@ -269,6 +261,17 @@ impl Source {
             ended: false,
         }
     }
+
+    /// Reads to the end; false if the stage before has failed.
+    pub(crate) fn pass_rest(mut self) -> bool {
+        while let Ok(bytes) = self.fill_buf() {
+            match bytes.len() {
+                0 => return true,
+                count => self.consume(count),
+            }
+        }
+        false
+    }
 }
 
 impl BufRead for Source {
@@ -280,10 +283,7 @@ impl BufRead for Source {
             match self.from.recv() {
                 Ok(Message::Data(chunk)) => self.current = Some(chunk),
                 Ok(Message::End) => self.ended = true,
-                Err(_) => {
-                    let message = "the stage before has failed";
-                    return Err(io::Error::new(io::ErrorKind::BrokenPipe, message));
-                }
+                Err(_) => return Err(failed_before()),
             }
         }
         Ok(self.current.as_ref().map_or(&[], |c| &c.bytes()[self.at..]))
@@ -296,11 +296,7 @@ impl BufRead for Source {
 
 impl Read for Source {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let bytes = self.fill_buf()?;
-        let count = bytes.len().min(into.len());
-        into[..count].copy_from_slice(&bytes[..count]);
-        self.consume(count);
-        Ok(count)
+        read(self, into)
     }
 }
 

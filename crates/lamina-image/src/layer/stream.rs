@@ -1,28 +1,24 @@
-//! One layer's way from compressed bytes to a tree, in one pass over five threads:
+//! One layer's way from compressed bytes into the store, in one pass over three or four threads:
 //!
 //! ```text
-//! fetch ──► inflate ──► hash ──► split ──► apply
+//! fetch ──► inflate ──► split ──► apply
 //! ```
 //!
 //! `fetch` gives compressed bytes and sees to their own hash; `inflate` does nothing but that,
-//! because it is the slowest stage and sets the speed of a pull; `hash` computes the diff id;
-//! `split` hashes the files' contents and writes the split stream (and, for a pooled layer, the
-//! contents); `apply` parses the tar and writes files. `fetch` stays on the caller's thread, which holds the
-//! locks. The pipes between them hold a
-//! bounded number of recycled buffers.
+//! because it is the slowest stage and sets the speed of a pull; `split` hashes the tar and the
+//! files' contents, in one pass, and writes the split stream (and, for a pooled layer, the
+//! contents); `apply`, for a layer that gets a tree, parses the tar and writes files. `fetch` stays
+//! on the caller's thread, which holds the locks. The pipes between them hold a bounded number of
+//! recycled buffers.
 
-use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use lamina_store::Hasher;
-use lamina_types::DiffId;
-
 use super::UnpackError;
 use super::compression;
-use super::pipe::{CHUNK, Message, Sink, Source, Tee, pipe, relay};
+use super::pipe::{Message, Sink, Source, Tee, pipe};
 
 /// Buffers of compressed bytes in flight.
 const COMPRESSED_CHUNKS: usize = 8;
@@ -64,17 +60,6 @@ impl Bounds {
     }
 }
 
-/// What came out of a stream that went through.
-#[derive(Debug)]
-pub(crate) struct Streamed<S, A> {
-    /// What `split` returned.
-    pub(crate) split: S,
-    /// What `apply` returned.
-    pub(crate) applied: A,
-    /// The hash of the uncompressed tar.
-    pub(crate) diff_id: DiffId,
-}
-
 /// The error that came first. Those of the other stages follow from it and say less.
 #[derive(Debug, Default)]
 struct First(Mutex<Option<UnpackError>>);
@@ -91,22 +76,49 @@ impl First {
     }
 }
 
-/// Streams one layer; `space` is a descriptor on the store's filesystem.
+/// Streams one layer through `split`; `space` is a descriptor on the store's filesystem.
 ///
-/// Everything that `fetch` sends is inflated and hashed, also what follows the tar's end mark, and
-/// `split` and `apply` are only asked to read what they need.
-pub(crate) fn stream<S: Send, A: Send>(
+/// Everything that `fetch` sends is inflated, also what `split` does not read.
+pub(crate) fn stream<S: Send>(
+    fetch: impl FnOnce(&mut Sink) -> Result<(), UnpackError>,
+    split: impl FnOnce(&mut Source) -> Result<S, UnpackError> + Send,
+    bounds: &Bounds,
+    space: BorrowedFd<'_>,
+) -> Result<S, UnpackError> {
+    let last = |from, first: &First| last(split, Source::new(from), first);
+    run(fetch, last, bounds, space)
+}
+
+/// The same through `split` and then `apply`.
+pub(crate) fn stream_both<S: Send, A: Send>(
     fetch: impl FnOnce(&mut Sink) -> Result<(), UnpackError>,
     split: impl FnOnce(&mut Tee) -> Result<S, UnpackError> + Send,
     apply: impl FnOnce(&mut Source) -> Result<A, UnpackError> + Send,
     bounds: &Bounds,
     space: BorrowedFd<'_>,
-) -> Result<Streamed<S, A>, UnpackError> {
+) -> Result<(S, A), UnpackError> {
+    let both = |from, first: &First| {
+        let (to_apply, from_split) = channel();
+        thread::scope(|scope| {
+            let applier = scope.spawn(|| last(apply, Source::new(from_split), first));
+            let split = split_all(split, Tee::new(from, to_apply), first);
+            let applied = applier.join().ok().flatten();
+            Some((split?, applied?))
+        })
+    };
+    run(fetch, both, bounds, space)
+}
+
+/// Runs `fetch` here, inflates on a thread of its own and has `rest` do the rest on another.
+fn run<T: Send>(
+    fetch: impl FnOnce(&mut Sink) -> Result<(), UnpackError>,
+    rest: impl FnOnce(Receiver<Message>, &First) -> Option<T> + Send,
+    bounds: &Bounds,
+    space: BorrowedFd<'_>,
+) -> Result<T, UnpackError> {
     let first = First::default();
     let (mut compressed, from_fetch) = pipe(COMPRESSED_CHUNKS);
     let (tar, from_inflate) = pipe(TAR_CHUNKS);
-    let (to_split, from_hash) = channel();
-    let (to_apply, from_split) = channel();
     let outcome = thread::scope(|scope| {
         let inflater = scope.spawn(|| {
             // The ends of the pipes outlive the recording of an error: a neighbour that sees them
@@ -115,31 +127,22 @@ pub(crate) fn stream<S: Send, A: Send>(
             first.keep(inflate(&mut source, &mut tar, bounds, space))?;
             tar.finish().ok()
         });
-        let hasher = scope.spawn(move || hash(&from_inflate, &to_split));
-        let splitter = scope.spawn(|| split_all(split, Tee::new(from_hash, to_apply), &first));
-        let applier = scope.spawn(|| apply_all(apply, Source::new(from_split), &first));
+        let rest = scope.spawn(|| rest(from_inflate, &first));
         let fetched = first.keep(fetch(&mut compressed));
         match fetched {
             // A next stage that has ended has recorded why.
-            Some(_) => drop(compressed.finish()),
+            Some(()) => drop(compressed.finish()),
             // Without its end mark the next stage knows that it was not all.
             None => drop(compressed),
         }
         let inflated = inflater.join().ok().flatten();
-        let diff_id = hasher.join().ok().flatten();
-        let split = splitter.join().ok().flatten();
-        let applied = applier.join().ok().flatten();
-        fetched.and(inflated)?;
-        Some(Streamed {
-            split: split?,
-            applied: applied?,
-            diff_id: diff_id?,
-        })
+        let rest = rest.join().ok().flatten();
+        fetched.and(inflated).and(rest)
     });
     let error = first.0.into_inner().unwrap_or_else(PoisonError::into_inner);
     match (error, outcome) {
         (Some(error), _) => Err(error),
-        (None, Some(streamed)) => Ok(streamed),
+        (None, Some(outcome)) => Ok(outcome),
         // Nobody recorded why: only a stage that panicked does that.
         (None, None) => Err(UnpackError::Stage),
     }
@@ -171,13 +174,6 @@ fn inflate(
     Ok(())
 }
 
-/// Hashes what passes; `None` if the end did not come through.
-fn hash(from: &Receiver<Message>, to: &Sender<Message>) -> Option<DiffId> {
-    let mut hash = Hasher::sha256();
-    let complete = relay(from, to, |bytes| hash.update(bytes));
-    complete.then(|| DiffId(hash.finish()))
-}
-
 /// Splits, and passes on what that did not read. After an error the next stage finds its end
 /// missing.
 fn split_all<S>(
@@ -189,22 +185,15 @@ fn split_all<S>(
     tee.pass_rest().then_some(split)
 }
 
-/// Applies, then reads to the end: only then have all stages seen everything.
-fn apply_all<A>(
-    apply: impl FnOnce(&mut Source) -> Result<A, UnpackError>,
+/// Does the last stage's work, then reads to the end: only then have all stages seen everything.
+fn last<T>(
+    work: impl FnOnce(&mut Source) -> Result<T, UnpackError>,
     mut source: Source,
     first: &First,
-) -> Option<A> {
-    let applied = first.keep(apply(&mut source))?;
-    let mut rest = vec![0; CHUNK];
-    loop {
-        match source.read(&mut rest) {
-            Ok(0) => return Some(applied),
-            Ok(_) => {}
-            // The stage before has recorded why.
-            Err(_) => return None,
-        }
-    }
+) -> Option<T> {
+    let done = first.keep(work(&mut source))?;
+    // A stage before that has failed has recorded why.
+    source.pass_rest().then_some(done)
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ mod whiteout;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::io::Read;
+use std::io::BufRead;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
@@ -56,7 +56,7 @@ pub struct Applied {
 /// tree behind: the caller publishes or removes the directory. The source is read to its end, so
 /// that a hash taken by the reader covers all of it. Needs the privileges to chown and mknod.
 pub fn apply(
-    tar: impl Read,
+    tar: impl BufRead,
     target: BorrowedFd<'_>,
     limits: &Limits,
 ) -> Result<Applied, ApplyError> {
@@ -66,7 +66,7 @@ pub fn apply(
 /// As [`apply`], for a tree that the tar will be made of again: what a later entry of the tar
 /// replaces goes to the empty directory `replaced` instead of being removed.
 pub fn apply_keeping(
-    tar: impl Read,
+    tar: impl BufRead,
     target: BorrowedFd<'_>,
     replaced: BorrowedFd<'_>,
     limits: &Limits,
@@ -81,7 +81,7 @@ pub fn apply_keeping(
     run(tar, layer, limits)
 }
 
-fn run(tar: impl Read, mut layer: Layer<'_>, limits: &Limits) -> Result<Applied, ApplyError> {
+fn run(tar: impl BufRead, mut layer: Layer<'_>, limits: &Limits) -> Result<Applied, ApplyError> {
     let mut reader = TarReader::new(tar, limits.clone());
     while let Some(entry) = reader.next_entry()? {
         layer.entry(&mut reader, &entry)?;
@@ -139,7 +139,7 @@ impl<'l> Layer<'l> {
         })
     }
 
-    fn entry<R: Read>(
+    fn entry<R: BufRead>(
         &mut self,
         reader: &mut TarReader<R>,
         entry: &Entry,

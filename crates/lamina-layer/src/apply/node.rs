@@ -3,7 +3,7 @@
 //! Order per inode: create → owner → mode (chown clears set-id bits) → attributes (chown and
 //! write clear file capabilities) → times.
 
-use std::io::Read;
+use std::io::BufRead;
 use std::os::fd::{AsFd, OwnedFd};
 
 use lamina_fs::Dir;
@@ -73,7 +73,7 @@ impl Layer<'_> {
         set_xattrs(fd, meta).map_err(at("set the attributes of"))
     }
 
-    pub(super) fn file<R: Read>(
+    pub(super) fn file<R: BufRead>(
         &mut self,
         parent: &OwnedFd,
         name: &[u8],
@@ -268,7 +268,7 @@ impl Layer<'_> {
     }
 }
 
-fn write_all<R: Read>(
+fn write_all<R: BufRead>(
     fd: &OwnedFd,
     path: &[u8],
     reader: &mut TarReader<R>,
@@ -289,7 +289,7 @@ fn write_all<R: Read>(
 }
 
 /// Writes the regions where they belong; what is between them stays a hole.
-fn write_parts<R: Read>(
+fn write_parts<R: BufRead>(
     fd: &OwnedFd,
     path: &[u8],
     reader: &mut TarReader<R>,

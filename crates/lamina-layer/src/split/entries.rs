@@ -1,6 +1,6 @@
 //! The entries of a layer out of its split stream.
 
-use std::io::Read;
+use std::io::{BufReader, Read};
 
 use super::error::tar_error;
 use super::records::{Next, RecordReader};
@@ -8,6 +8,9 @@ use super::{MAX_INLINE, ObjectRef, SplitError};
 use crate::Limits;
 use crate::apply::is_mark;
 use crate::tar::{Entry, Kind, TarReader};
+
+/// Bytes of the tar that are read at a time.
+const WINDOW: usize = 64 << 10;
 
 /// An entry and where its content is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +36,7 @@ pub enum Content {
 ///
 /// The same strictness and the same bounds as reading the tar itself.
 pub struct SplitReader<R: Read> {
-    tar: TarReader<RecordReader<R>>,
+    tar: TarReader<BufReader<RecordReader<R>>>,
 }
 
 impl<R: Read> std::fmt::Debug for SplitReader<R> {
@@ -45,8 +48,9 @@ impl<R: Read> std::fmt::Debug for SplitReader<R> {
 impl<R: Read> SplitReader<R> {
     /// Starts reading; needs no buffered reader.
     pub fn new(split: R, limits: Limits) -> Result<Self, SplitError> {
+        let records = BufReader::with_capacity(WINDOW, RecordReader::new(split)?);
         Ok(Self {
-            tar: TarReader::new(RecordReader::new(split)?, limits),
+            tar: TarReader::new(records, limits),
         })
     }
 
@@ -108,8 +112,10 @@ impl<R: Read> SplitReader<R> {
             if entry.kind == Kind::File && object.stored == 0 {
                 return Err(SplitError::Malformed("a reference to nothing"));
             }
+            if let Some(records) = self.tar.at_source() {
+                records.take_reference()?;
+            }
             self.tar.content_is_elsewhere();
-            self.tar.source_mut().take_reference()?;
             return Ok(Content::Object(object));
         }
         if matches!(entry.kind, Kind::Sparse { .. }) {

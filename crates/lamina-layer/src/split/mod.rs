@@ -22,6 +22,7 @@
 
 mod entries;
 mod error;
+mod hashes;
 mod index;
 mod object;
 mod rebuild;

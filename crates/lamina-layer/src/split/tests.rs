@@ -1,10 +1,12 @@
 //! Round trips, and streams that are not what they should be.
 
 use std::collections::HashMap;
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read};
 
 use lamina_testkit::evil_tar;
+use lamina_types::Digest;
 use proptest::prelude::*;
+use sha2::{Digest as _, Sha256};
 
 use super::records::RecordWriter;
 use super::*;
@@ -47,6 +49,16 @@ impl Contents for Kept {
 fn split_of(tar: &[u8]) -> Result<(Vec<u8>, Split, Kept), SplitError> {
     let (mut out, mut kept) = (Vec::new(), Kept::default());
     let result = split(tar, &mut out, &mut kept, &Limits::default())?;
+    assert_eq!(
+        result.diff_id.0,
+        Digest::from_sha256(Sha256::digest(tar).into())
+    );
+    // However the source's buffer cuts it.
+    let cut = BufReader::with_capacity(77, tar);
+    let again = split(cut, std::io::sink(), &mut (), &Limits::default())?;
+    assert_eq!(again.diff_id, result.diff_id);
+    let ids = |split: &Split| split.objects.iter().map(|o| o.id).collect::<Vec<_>>();
+    assert_eq!(ids(&again), ids(&result));
     Ok((out, result, kept))
 }
 

@@ -1,15 +1,19 @@
 //! A tar into a split stream, in one streaming pass.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, Write};
 
-use sha2::{Digest as _, Sha256};
+use lamina_types::{DiffId, Digest};
 
+use super::hashes::Hash;
 use super::rebuild::id_of;
 use super::records::RecordWriter;
 use super::{INLINE_LIMIT, IndexRecord, ObjectId, ObjectIndex, ObjectRef, SplitError};
 use crate::apply::is_mark;
 use crate::tar::{Entry, Kind, TarReader};
 use crate::{Limits, TarError};
+
+/// Bytes that are hashed at a time: those whom they are given to find them in the fastest cache.
+const PIECE: usize = 16 << 10;
 
 /// Who takes the contents that the stream only refers to.
 ///
@@ -40,9 +44,11 @@ impl Bodies for () {
 }
 
 /// What was written.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Split {
+    /// The hash of the whole tar.
+    pub diff_id: DiffId,
     /// Entries in the tar.
     pub entries: u64,
     /// Bytes of file content, holes not counted.
@@ -66,54 +72,46 @@ impl Split {
 }
 
 /// Reads `tar` to its end, writes its split stream to `out` and gives the larger contents to
-/// `bodies`.
+/// `bodies`; hashes the whole on its way, with the contents in one pass.
 ///
 /// Memory is bounded by `limits` and the number of objects. Entries are not checked beyond what
 /// the tar reader checks: a name that leads out of the layer is passed on as it is.
 pub fn split(
-    tar: impl Read,
+    tar: impl BufRead,
     out: impl Write,
     bodies: &mut impl Bodies,
     limits: &Limits,
 ) -> Result<Split, SplitError> {
     let mut reader = TarReader::new(tar, limits.clone());
     reader.record();
-    let mut records = RecordWriter::new(out).map_err(SplitError::Write)?;
-    let mut result = Split::default();
-    while let Some(entry) = reader.next_entry()? {
-        result.entries += 1;
-        result.bytes = result.bytes.saturating_add(entry.stored);
-        let size = entry.file_size();
-        check("content bytes", result.bytes, limits.max_bytes)?;
-        check("bytes of one file", size, limits.max_file_size)?;
-        let sparse = matches!(entry.kind, Kind::Sparse { .. });
-        if entry.stored <= INLINE_LIMIT && !sparse {
-            continue;
-        }
-        if is_mark(&entry.path) {
-            // Nobody unpacks it: it stays in the stream, however long it is.
-            while !reader.chunk()?.is_empty() {
-                flush(&mut reader, &mut records)?;
-            }
-            continue;
-        }
-        flush(&mut reader, &mut records)?;
-        let (object, blocks) = body(&mut reader, &entry, bodies)?;
-        records.reference(&object).map_err(SplitError::Write)?;
-        result.objects.push(IndexRecord {
-            id: object.id,
-            size,
-            blocks: blocks.unwrap_or(entry.stored.div_ceil(4096) * 8),
-        });
+    let mut splitter = Splitter {
+        reader,
+        records: RecordWriter::new(out).map_err(SplitError::Write)?,
+        bodies,
+        hash: Hash::new(),
+    };
+    let (mut entries, mut bytes, mut objects) = (0, 0_u64, Vec::new());
+    while let Some(entry) = splitter.reader.next_entry()? {
+        entries += 1;
+        bytes = bytes.saturating_add(entry.stored);
+        check("content bytes", bytes, limits.max_bytes)?;
+        check("bytes of one file", entry.file_size(), limits.max_file_size)?;
+        objects.extend(splitter.entry(&entry)?);
     }
     loop {
-        flush(&mut reader, &mut records)?;
-        if !reader.read_on()? {
+        splitter.flush()?;
+        if !splitter.reader.read_on()? {
             break;
         }
     }
-    result.tar_bytes = records.finish().map_err(SplitError::Write)?;
-    Ok(result)
+    let tar_bytes = splitter.records.finish().map_err(SplitError::Write)?;
+    Ok(Split {
+        diff_id: DiffId(Digest::from_sha256(splitter.hash.finish())),
+        entries,
+        bytes,
+        tar_bytes,
+        objects,
+    })
 }
 
 fn check(what: &'static str, value: u64, limit: u64) -> Result<(), TarError> {
@@ -123,43 +121,74 @@ fn check(what: &'static str, value: u64, limit: u64) -> Result<(), TarError> {
     Ok(())
 }
 
-fn flush<R: Read, W: Write>(
-    reader: &mut TarReader<R>,
-    records: &mut RecordWriter<W>,
-) -> Result<(), SplitError> {
-    let recorded = reader.recorded();
-    records.raw(recorded).map_err(SplitError::Write)?;
-    recorded.clear();
-    Ok(())
+/// One tar on its way. Every byte of it is in what the reader has recorded or in a content, and is
+/// hashed there.
+struct Splitter<'b, R, W: Write, B> {
+    reader: TarReader<R>,
+    records: RecordWriter<W>,
+    bodies: &'b mut B,
+    /// That of the tar.
+    hash: Hash,
 }
 
-/// Hashes one content and passes it on.
-fn body<R: Read>(
-    reader: &mut TarReader<R>,
-    entry: &Entry,
-    bodies: &mut impl Bodies,
-) -> Result<(ObjectRef, Option<u64>), SplitError> {
-    let failed = |source| SplitError::Body {
-        path: entry.path.clone(),
-        source,
-    };
-    let mut hash = Sha256::new();
-    bodies.begin(entry).map_err(failed)?;
-    reader.pause_recording();
-    loop {
-        let chunk = reader.chunk()?;
-        if chunk.is_empty() {
-            break;
+impl<R: BufRead, W: Write, B: Bodies> Splitter<'_, R, W, B> {
+    /// Passes an entry on; returns its object if its content is referred to.
+    fn entry(&mut self, entry: &Entry) -> Result<Option<IndexRecord>, SplitError> {
+        let sparse = matches!(entry.kind, Kind::Sparse { .. });
+        if entry.stored <= INLINE_LIMIT && !sparse {
+            return Ok(None);
         }
-        hash.update(chunk);
-        bodies.data(chunk).map_err(failed)?;
+        if is_mark(&entry.path) {
+            // Nobody unpacks it: it stays in the stream, however long it is.
+            while !self.reader.chunk()?.is_empty() {
+                self.flush()?;
+            }
+            return Ok(None);
+        }
+        self.flush()?;
+        let (object, blocks) = self.body(entry)?;
+        self.records.reference(&object).map_err(SplitError::Write)?;
+        Ok(Some(IndexRecord {
+            id: object.id,
+            size: entry.file_size(),
+            blocks: blocks.unwrap_or(entry.stored.div_ceil(4096) * 8),
+        }))
     }
-    reader.record();
-    let stored = ObjectId::from_bytes(hash.finalize().into());
-    let object = ObjectRef {
-        id: id_of(&entry.kind, stored),
-        stored: entry.stored,
-    };
-    let blocks = bodies.end(entry, &object).map_err(failed)?;
-    Ok((object, blocks))
+
+    fn flush(&mut self) -> Result<(), SplitError> {
+        let recorded = self.reader.recorded();
+        self.hash.update(recorded);
+        self.records.raw(recorded).map_err(SplitError::Write)?;
+        recorded.clear();
+        Ok(())
+    }
+
+    /// Hashes one content and passes it on.
+    fn body(&mut self, entry: &Entry) -> Result<(ObjectRef, Option<u64>), SplitError> {
+        let failed = |source| SplitError::Body {
+            path: entry.path.clone(),
+            source,
+        };
+        let mut hash = Hash::new();
+        self.bodies.begin(entry).map_err(failed)?;
+        self.reader.pause_recording();
+        loop {
+            let chunk = self.reader.chunk()?;
+            if chunk.is_empty() {
+                break;
+            }
+            for piece in chunk.chunks(PIECE) {
+                Hash::update_both(&mut self.hash, &mut hash, piece);
+                self.bodies.data(piece).map_err(failed)?;
+            }
+        }
+        self.reader.record();
+        let stored = ObjectId::from_bytes(hash.finish());
+        let object = ObjectRef {
+            id: id_of(&entry.kind, stored),
+            stored: entry.stored,
+        };
+        let blocks = self.bodies.end(entry, &object).map_err(failed)?;
+        Ok((object, blocks))
+    }
 }

@@ -1,7 +1,7 @@
-//! The streaming reader: a window over the source, one entry at a time, content as slices of the
-//! window (nothing is copied on its way to write(2)).
+//! The streaming reader: one entry at a time, content as slices of the source's own buffer (nothing
+//! is copied on its way to write(2)).
 
-use std::io::{self, Read};
+use std::io::{self, BufRead};
 
 use super::entry::{Entry, Kind, Meta, Time};
 use super::header::Header;
@@ -15,9 +15,6 @@ mod record;
 
 use names::{choose, long_name};
 
-/// Small enough to stay in a core's cache between read(2) and write(2), large enough for few calls.
-const WINDOW: usize = 256 * 1024;
-
 /// How many metadata headers may stand before one entry.
 const MAX_HEADERS: u32 = 16;
 
@@ -29,10 +26,9 @@ const MAX_HEADERS: u32 = 16;
 #[derive(Debug)]
 pub struct TarReader<R> {
     source: R,
-    window: Box<[u8]>,
-    start: usize,
-    end: usize,
-    /// Bytes taken out of the window so far: the offset in the archive.
+    /// Bytes of the source's buffer that were handed out: it gives them up at the next call.
+    lent: usize,
+    /// Bytes taken out of the source so far: the offset in the archive.
     offset: u64,
     /// Content of the current entry not yet handed out.
     left: u64,
@@ -58,14 +54,12 @@ struct Pending {
     at: u64,
 }
 
-impl<R: Read> TarReader<R> {
+impl<R: BufRead> TarReader<R> {
     /// Starts reading at the first header.
     pub fn new(source: R, limits: Limits) -> Self {
         Self {
             source,
-            window: vec![0; WINDOW].into_boxed_slice(),
-            start: 0,
-            end: 0,
+            lent: 0,
             offset: 0,
             left: 0,
             padding: 0,
@@ -117,26 +111,22 @@ impl<R: Read> TarReader<R> {
         if self.left == 0 {
             return Ok(&[]);
         }
-        if self.start == self.end && self.fill(1)? == 0 {
+        let available = self.fill()?;
+        if available == 0 {
             return Err(TarError::Truncated {
                 offset: self.offset,
             });
         }
-        let available = self.end - self.start;
         let take = usize::try_from(self.left).map_or(available, |left| left.min(available));
-        let from = self.start;
-        self.take(take);
         self.left -= take as u64;
-        Ok(&self.window[from..from + take])
+        self.take(take)
     }
 
     /// Reads what follows the archive to the end of the stream and returns how many bytes the
     /// stream had in all.
     pub fn finish(mut self) -> Result<u64, TarError> {
         self.skip_content()?;
-        while self.end > self.start || self.fill(1)? > 0 {
-            self.take(self.end - self.start);
-        }
+        while self.pass()? > 0 {}
         Ok(self.offset)
     }
 
@@ -308,13 +298,13 @@ impl<R: Read> TarReader<R> {
     fn skip_content(&mut self) -> Result<(), TarError> {
         while !self.chunk()?.is_empty() {}
         while self.padding > 0 {
-            if self.start == self.end && self.fill(1)? == 0 {
+            let take = self.padding.min(self.fill()?);
+            if take == 0 {
                 return Err(TarError::Truncated {
                     offset: self.offset,
                 });
             }
-            let take = self.padding.min(self.end - self.start);
-            self.take(take);
+            self.take(take)?;
             self.padding -= take;
         }
         Ok(())
@@ -341,46 +331,59 @@ impl<R: Read> TarReader<R> {
     }
 
     fn block(&mut self) -> Result<Option<[u8; BLOCK]>, TarError> {
-        match self.fill(BLOCK)? {
-            0 => Ok(None),
-            n if n < BLOCK => Err(TarError::Truncated {
-                offset: self.offset + n as u64,
-            }),
-            _ => {
-                let mut block = [0; BLOCK];
-                block.copy_from_slice(&self.window[self.start..self.start + BLOCK]);
-                self.take(BLOCK);
-                Ok(Some(block))
+        let mut block = [0; BLOCK];
+        let mut filled = 0;
+        while filled < BLOCK {
+            let take = self.fill()?.min(BLOCK - filled);
+            if take == 0 {
+                break;
             }
+            block[filled..filled + take].copy_from_slice(self.take(take)?);
+            filled += take;
+        }
+        match filled {
+            0 => Ok(None),
+            BLOCK => Ok(Some(block)),
+            _ => Err(TarError::Truncated {
+                offset: self.offset,
+            }),
         }
     }
 
-    fn take(&mut self, bytes: usize) {
+    /// Takes bytes that [`TarReader::fill`] has said to be there.
+    fn take(&mut self, bytes: usize) -> Result<&[u8], TarError> {
+        // They are in its buffer: it reads nothing.
+        let taken = self.source.fill_buf().map_err(TarError::Read)?;
+        let taken = &taken[..bytes];
         if self.recording {
-            let taken = &self.window[self.start..self.start + bytes];
             self.recorded.extend_from_slice(taken);
         }
-        self.start += bytes;
+        self.lent = bytes;
         self.offset += bytes as u64;
+        Ok(taken)
     }
 
-    /// Makes at least `min` bytes available unless the stream ends; returns how many are.
-    fn fill(&mut self, min: usize) -> Result<usize, TarError> {
-        if self.end - self.start >= min {
-            return Ok(self.end - self.start);
-        }
-        self.window.copy_within(self.start..self.end, 0);
-        self.end -= self.start;
-        self.start = 0;
-        while self.end < min {
-            match self.source.read(&mut self.window[self.end..]) {
-                Ok(0) => break,
-                Ok(n) => self.end += n,
+    /// Takes what is there and returns how much that was; nothing at the end of the stream.
+    fn pass(&mut self) -> Result<usize, TarError> {
+        let available = self.fill()?;
+        Ok(self.take(available)?.len())
+    }
+
+    /// Returns how many bytes are in the source's buffer; none at the end of the stream.
+    fn fill(&mut self) -> Result<usize, TarError> {
+        self.settle();
+        loop {
+            match self.source.fill_buf() {
+                Ok(bytes) => return Ok(bytes.len()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(TarError::Read(error)),
             }
         }
-        Ok(self.end)
+    }
+
+    /// Lets the source give up what was handed out.
+    fn settle(&mut self) {
+        self.source.consume(std::mem::take(&mut self.lent));
     }
 }
 

@@ -5,7 +5,7 @@
 //! was acknowledged is never marked as doubtful again.
 
 use std::fs::File;
-use std::io::{self, BufWriter, PipeReader};
+use std::io::{self, BufReader, BufWriter, PipeReader};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::thread;
@@ -130,7 +130,12 @@ impl Layers<'_> {
     fn unpack_into(&self, diff_id: &DiffId, tree: &Dir) -> Result<(), LayerError> {
         let (reader, writer) = io::pipe().at("make a pipe to", tree.path())?;
         let unpack = |reader: PipeReader| {
-            apply(reader, tree.as_fd(), &Limits::default()).map_err(|source| LayerError::Unpack {
+            apply(
+                BufReader::with_capacity(CHUNK, reader),
+                tree.as_fd(),
+                &Limits::default(),
+            )
+            .map_err(|source| LayerError::Unpack {
                 diff_id: diff_id.clone(),
                 source,
             })

@@ -1,7 +1,7 @@
 //! The maps of sparse files: GNU's old form in header blocks, PAX 0.0 and 0.1 in records, PAX 1.0 at
 //! the head of the content.
 
-use std::io::Read;
+use std::io::BufRead;
 
 use super::{BLOCK, TarError, TarReader, limit};
 use crate::tar::entry::{Kind, SparsePart};
@@ -9,7 +9,7 @@ use crate::tar::header::Header;
 use crate::tar::pax::SparseKeys;
 use crate::tar::sparse::{self, MapReader};
 
-impl<R: Read> TarReader<R> {
+impl<R: BufRead> TarReader<R> {
     pub(super) fn gnu_sparse(&mut self, header: Header<'_>, at: u64) -> Result<Kind, TarError> {
         let bad = |problem| TarError::Sparse {
             problem,

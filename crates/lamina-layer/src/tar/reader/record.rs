@@ -1,11 +1,11 @@
 //! What splitting and rebuilding need of the reader: the bytes it has passed over, and content that
 //! is not in the stream.
 
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 
 use super::{TarError, TarReader};
 
-impl<R: Read> TarReader<R> {
+impl<R: BufRead> TarReader<R> {
     /// From here on, keeps every byte that is passed over.
     pub(crate) fn record(&mut self) {
         self.recording = true;
@@ -24,24 +24,21 @@ impl<R: Read> TarReader<R> {
     /// Passes over the next bytes after the archive's end mark; false at the end of the stream.
     pub(crate) fn read_on(&mut self) -> Result<bool, TarError> {
         self.skip_content()?;
-        let available = self.fill(1)?;
-        self.take(available);
-        Ok(available > 0)
-    }
-
-    /// Returns the source if every byte that was read of it has been passed over.
-    pub(crate) fn at_source(&self) -> Option<&R> {
-        (self.start == self.end).then_some(&self.source)
-    }
-
-    /// Returns the source.
-    pub(crate) fn source_mut(&mut self) -> &mut R {
-        &mut self.source
+        Ok(self.pass()? > 0)
     }
 
     /// Takes the current entry's content as read: it is not in the stream.
     pub(crate) fn content_is_elsewhere(&mut self) {
         self.offset = self.offset.saturating_add(self.left);
         self.left = 0;
+    }
+}
+
+impl<R: Read> TarReader<BufReader<R>> {
+    /// Returns what is behind the buffer if every byte that was read of it has been passed over.
+    pub(crate) fn at_source(&mut self) -> Option<&mut R> {
+        self.settle();
+        let passed = self.source.buffer().is_empty();
+        passed.then(|| self.source.get_mut())
     }
 }

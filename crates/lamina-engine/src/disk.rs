@@ -54,7 +54,7 @@ impl Engine {
                 name: record.name.to_string(),
                 image: record.request.image.familiar(),
                 status: status.as_str().to_owned(),
-                running: status == ContainerStatus::Running,
+                running: status.is_running(),
                 volumes: record.volumes.into_iter().map(name).collect(),
             });
         }

@@ -5,7 +5,6 @@ use lamina_types::ImageId;
 
 use crate::Engine;
 use crate::container::list::{ListError, state_of};
-use crate::container::state::ContainerStatus;
 use crate::request::{CreateRequest, PullPolicy};
 
 impl Engine {
@@ -28,7 +27,10 @@ impl Engine {
             progress,
         };
         // What looks like a name may be the beginning of an image's id, as in Docker.
-        let text = request.image.familiar_repository();
+        let text = match request.image.familiar() {
+            text if text.starts_with("sha256:") => text,
+            _ => request.image.familiar_repository(),
+        };
         let could_be_id = request.pull != PullPolicy::Always && is_id_prefix(&text);
         if could_be_id && let Ok(image) = self.images().find(&text) {
             return Ok(image);
@@ -52,7 +54,7 @@ impl Engine {
         for container in self.containers()? {
             if container.record.image == *image {
                 users.push(UsedBy {
-                    running: state_of(&container)?.status == ContainerStatus::Running,
+                    running: state_of(&container)?.status.is_running(),
                     container: container.record.id.short().to_owned(),
                 });
             }
@@ -63,5 +65,6 @@ impl Engine {
 
 /// Returns whether a text could be the beginning of an image's id; Docker takes four digits.
 fn is_id_prefix(text: &str) -> bool {
+    let text = text.strip_prefix("sha256:").unwrap_or(text);
     (4..=64).contains(&text.len()) && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }

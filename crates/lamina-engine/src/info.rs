@@ -8,7 +8,6 @@ use serde::Serialize;
 
 use crate::Engine;
 use crate::container::list::ListError;
-use crate::container::state::ContainerStatus;
 use crate::host;
 use crate::rootfs::RootfsError;
 
@@ -85,7 +84,7 @@ impl Engine {
         let containers = self.list(true)?;
         let running = containers
             .iter()
-            .filter(|container| container.state.status == ContainerStatus::Running)
+            .filter(|container| container.state.status.is_running())
             .count();
         let system = rustix::system::uname();
         let text = |name: &std::ffi::CStr| name.to_string_lossy().into_owned();

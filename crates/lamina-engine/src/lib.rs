@@ -45,6 +45,7 @@ mod users;
 mod volumes;
 
 pub use container::cleanup::{CleanupError, CleanupFailure};
+pub use container::commit::{CommitError, CommitRequest};
 pub use container::create::CreateError;
 pub use container::diff::DiffError;
 pub use container::early::Early;
@@ -53,6 +54,7 @@ pub use container::inspect::{ContainerInspect, InspectError};
 pub use container::kill::KillError;
 pub use container::list::{ContainerSummary, ListError};
 pub use container::logs::{LogsError, LogsOptions};
+pub use container::pause::PauseError;
 pub use container::remove::{RemoveError, RemoveOptions};
 pub use container::run::{Finished, RunError};
 pub use container::start::{Running, StartError, StartOptions};

@@ -1,5 +1,7 @@
 //! Root filesystems as the engine meets them: found through the snapshotter, looked into unmounted.
 
+use std::path::PathBuf;
+
 use lamina_fs::{PathError, Root};
 use lamina_snapshot::{MountError, PrepareError, ProbeError, mount_detached};
 use lamina_types::{ErrorKind, Rootfs, Source};
@@ -37,6 +39,28 @@ impl RootfsError {
             Self::Path(error) => error.kind(),
         }
     }
+}
+
+/// Returns the writable layer of a root filesystem and what is below it; `None` where it has none.
+pub(crate) fn split(rootfs: Rootfs) -> Option<(PathBuf, Rootfs)> {
+    let Rootfs::Overlay {
+        lowers,
+        upper: Some(upper),
+        data,
+        work,
+        options,
+    } = rootfs
+    else {
+        return None;
+    };
+    let below = Rootfs::Overlay {
+        lowers,
+        upper: None,
+        data,
+        work,
+        options,
+    };
+    Some((upper, below))
 }
 
 /// Opens the merged tree of a root filesystem that no container has mounted, to be read only.

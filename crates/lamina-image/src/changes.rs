@@ -16,6 +16,21 @@ pub enum ChangeError {
     Malformed(String),
 }
 
+/// Applies changes in order. As in a build, a new entrypoint drops the arguments that were meant for
+/// the other one, unless a change gives arguments too.
+pub(crate) fn apply_changes(config: &mut Config, changes: &[String]) -> Result<(), ChangeError> {
+    let has = |word: &str| {
+        let mut words = changes.iter().map(|c| c.split_whitespace().next());
+        words.any(|first| first.is_some_and(|first| first.eq_ignore_ascii_case(word)))
+    };
+    if has("ENTRYPOINT") && !has("CMD") {
+        config.cmd.clear();
+    }
+    changes
+        .iter()
+        .try_for_each(|change| apply_change(config, change))
+}
+
 /// Applies one change, such as `CMD ["sh"]` or `ENV A=1 B=2`, to a configuration.
 pub fn apply_change(config: &mut Config, change: &str) -> Result<(), ChangeError> {
     let change = change.trim();
@@ -50,7 +65,17 @@ pub fn apply_change(config: &mut Config, change: &str) -> Result<(), ChangeError
             }
             extend_set(&mut config.volumes, paths);
         }
-        "USER" | "STOPSIGNAL" => return Err(malformed()),
+        "ONBUILD" if may_trigger(rest) => {
+            let list = config.other.entry("OnBuild").or_insert(Value::Null);
+            let mut steps = list.as_array().cloned().unwrap_or_default();
+            steps.push(Value::from(rest));
+            *list = Value::from(steps);
+        }
+        "HEALTHCHECK" => {
+            let check = healthcheck(rest).ok_or_else(malformed)?;
+            config.other.insert("Healthcheck".to_owned(), check);
+        }
+        "USER" | "STOPSIGNAL" | "ONBUILD" => return Err(malformed()),
         _ => return Err(ChangeError::Unknown(clip(word))),
     }
     Ok(())
@@ -79,6 +104,53 @@ fn json_list(text: &str) -> Option<Vec<String>> {
 /// A JSON list is the exec form; anything else is for the shell.
 fn command(text: &str) -> Vec<String> {
     json_list(text).unwrap_or_else(|| vec!["/bin/sh".to_owned(), "-c".to_owned(), text.to_owned()])
+}
+
+/// A build may be told to do anything later but to begin or to wait for itself.
+fn may_trigger(step: &str) -> bool {
+    let word = step.split_whitespace().next().unwrap_or_default();
+    let refused = ["ONBUILD", "FROM", "MAINTAINER"];
+    !word.is_empty() && !refused.iter().any(|no| word.eq_ignore_ascii_case(no))
+}
+
+/// `NONE`, or `[--interval=30s] [--timeout=…] [--start-period=…] [--start-interval=…] [--retries=3]
+/// CMD command`, as configurations have it: times in nanoseconds.
+fn healthcheck(text: &str) -> Option<Value> {
+    let mut check = Map::new();
+    let mut rest = text.trim();
+    while rest.starts_with("--") {
+        let (flag, tail) = rest.split_once(char::is_whitespace)?;
+        let (name, value) = flag.split_once('=')?;
+        let (key, number) = match name {
+            "--retries" => ("Retries", value.parse::<u32>().ok()?.into()),
+            _ => {
+                let key = match name {
+                    "--interval" => "Interval",
+                    "--timeout" => "Timeout",
+                    "--start-period" => "StartPeriod",
+                    "--start-interval" => "StartInterval",
+                    _ => return None,
+                };
+                let span: jiff::SignedDuration = value.parse().ok()?;
+                (key, u64::try_from(span.as_nanos()).ok()?)
+            }
+        };
+        check.insert(key.to_owned(), Value::from(number));
+        rest = tail.trim_start();
+    }
+    let (word, command) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+    let command = command.trim();
+    let test = match word.to_ascii_uppercase().as_str() {
+        "NONE" if command.is_empty() => vec!["NONE".to_owned()],
+        "CMD" if !command.is_empty() => match json_list(command) {
+            Some(words) if words.is_empty() => return None,
+            Some(words) => [vec!["CMD".to_owned()], words].concat(),
+            None => vec!["CMD-SHELL".to_owned(), command.to_owned()],
+        },
+        _ => return None,
+    };
+    check.insert("Test".to_owned(), Value::from(test));
+    Some(Value::Object(check))
 }
 
 fn directory(current: &str, path: &str) -> String {
@@ -172,6 +244,8 @@ mod tests {
             "VOLUME [\"/data\"]",
             "VOLUME /a /b",
             "STOPSIGNAL SIGQUIT",
+            "ONBUILD RUN make",
+            "HEALTHCHECK --interval=1m30s --retries=2 CMD curl -f x",
         ])
         .unwrap();
         assert_eq!(config.cmd, ["sh", "-l"]);
@@ -184,6 +258,27 @@ mod tests {
         assert_eq!(ports, ["53/udp", "80/tcp", "8000-8010/tcp"]);
         assert_eq!(config.volumes.len(), 3);
         assert_eq!(config.stop_signal, "SIGQUIT");
+        assert_eq!(config.other["OnBuild"], serde_json::json!(["RUN make"]));
+        let check = serde_json::json!({
+            "Test": ["CMD-SHELL", "curl -f x"], "Interval": 90_000_000_000_u64, "Retries": 2,
+        });
+        assert_eq!(config.other["Healthcheck"], check);
+    }
+
+    #[test]
+    fn a_new_entrypoint_drops_the_arguments_of_the_old_one() {
+        let apply = |changes: &[&str]| {
+            let mut config = Config {
+                cmd: vec!["old".to_owned()],
+                ..Config::default()
+            };
+            let changes: Vec<String> = changes.iter().map(|&c| c.to_owned()).collect();
+            apply_changes(&mut config, &changes).unwrap();
+            config.cmd
+        };
+        assert!(apply(&["entrypoint [\"x\"]"]).is_empty());
+        assert_eq!(apply(&["CMD [\"new\"]", "ENTRYPOINT [\"x\"]"]), ["new"]);
+        assert_eq!(apply(&["ENV A=1"]), ["old"]);
     }
 
     #[test]
@@ -201,6 +296,11 @@ mod tests {
             "USER a b",
             "STOPSIGNAL",
             "FROM x",
+            "ONBUILD FROM x",
+            "HEALTHCHECK",
+            "HEALTHCHECK CMD",
+            "HEALTHCHECK --often=1s CMD x",
+            "HEALTHCHECK NONE x",
         ] {
             assert!(changed(&[bad]).is_err(), "{bad:?}");
         }

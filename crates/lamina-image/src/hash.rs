@@ -1,6 +1,6 @@
 //! Digests of what is at hand.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 
 use lamina_store::Hasher;
 use lamina_types::Digest;
@@ -32,4 +32,39 @@ pub(crate) fn sha256_of(reader: &mut impl Read) -> io::Result<Digest> {
 fn read_into(mut hash: Hasher, reader: &mut impl Read) -> io::Result<Digest> {
     hash.update_from(reader)?;
     Ok(hash.finish())
+}
+
+/// A writer that hashes and counts what passes.
+pub(crate) struct Hashing<W> {
+    inner: W,
+    hash: Hasher,
+    size: u64,
+}
+
+impl<W: Write> Hashing<W> {
+    pub(crate) fn new(inner: W) -> Self {
+        Self {
+            inner,
+            hash: Hasher::sha256(),
+            size: 0,
+        }
+    }
+
+    /// Returns the digest of what was written, and its length.
+    pub(crate) fn finish(self) -> (Digest, u64) {
+        (self.hash.finish(), self.size)
+    }
+}
+
+impl<W: Write> Write for Hashing<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let count = self.inner.write(bytes)?;
+        self.hash.update(&bytes[..count]);
+        self.size += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.inner.flush()
+    }
 }

@@ -5,11 +5,11 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::AtomicBool;
 
-use lamina_store::{Area, Hasher};
+use lamina_store::{Area, Hasher, Operation};
 use lamina_types::oci::{Descriptor, HistoryEntry, ImageConfig, RootfsSection, media};
 use lamina_types::{DiffId, ErrorKind, ImageId, Platform, Reference};
 
-use crate::changes::{ChangeError, apply_change};
+use crate::changes::{ChangeError, apply_changes};
 use crate::fault::StoreFault;
 use crate::images::Images;
 use crate::keep::Came;
@@ -83,9 +83,7 @@ impl Images<'_> {
         progress: &dyn Progress,
     ) -> Result<ImageId, ImportError> {
         let mut config = ImageConfig::default();
-        for change in &options.changes {
-            apply_change(&mut config.config, change)?;
-        }
+        apply_changes(&mut config.config, &options.changes)?;
         let spooled = self.spool_layer(BufReader::with_capacity(1 << 18, tar))?;
         let platform = options.platform.clone().unwrap_or_else(Platform::host);
         config.os = platform.os;
@@ -112,26 +110,7 @@ impl Images<'_> {
         progress: &dyn Progress,
     ) -> Result<ImageId, ImportError> {
         let op = self.store.ops().begin(act, &[]).map_err(StoreFault::from)?;
-        let taker = Taker {
-            store: self.store,
-            op: &op,
-            bounds: &self.bounds,
-            keep_blob: true,
-            form: self.form,
-        };
-        let source = BlobSource {
-            blob: &layer.blob,
-            origin: layer,
-            progress,
-            stop: &AtomicBool::new(false),
-        };
-        // A plain tar's digest is its diff id, and then it may be here already.
-        let plain = layer.blob.media_type == media::OCI_LAYER;
-        let known = plain.then(|| DiffId(layer.blob.digest.clone()));
-        let diff_id = match (taker.take(&source, known.as_ref())?, known) {
-            (Taken::Unpacked(diff_id), _) | (Taken::Existed, Some(diff_id)) => diff_id,
-            (Taken::Existed, None) => return Err(UnpackError::Stage.into()),
-        };
+        let diff_id = self.take_spooled(&op, layer, progress)?;
         self.make_ready(std::slice::from_ref(&diff_id))?;
         config.rootfs = RootfsSection {
             kind: "layers".to_owned(),
@@ -145,6 +124,35 @@ impl Images<'_> {
         self.drop_blobs(&op, Came::Given, layers, &config.rootfs.diff_ids)?;
         op.finish().map_err(StoreFault::from)?;
         Ok(stored.id)
+    }
+
+    /// Takes a layer out of a file into the store; returns its identity.
+    pub(crate) fn take_spooled(
+        &self,
+        op: &Operation,
+        layer: &Spooled,
+        progress: &dyn Progress,
+    ) -> Result<DiffId, UnpackError> {
+        let taker = Taker {
+            store: self.store,
+            op,
+            bounds: &self.bounds,
+            keep_blob: true,
+            form: self.form,
+        };
+        let source = BlobSource {
+            blob: &layer.blob,
+            origin: layer,
+            progress,
+            stop: &AtomicBool::new(false),
+        };
+        // A plain tar's digest is its diff id, and then it may be here already.
+        let plain = layer.blob.media_type == media::OCI_LAYER;
+        let known = plain.then(|| DiffId(layer.blob.digest.clone()));
+        match (taker.take(&source, known.as_ref())?, known) {
+            (Taken::Unpacked(diff_id), _) | (Taken::Existed, Some(diff_id)) => Ok(diff_id),
+            (Taken::Existed, None) => Err(UnpackError::Stage),
+        }
     }
 
     /// Copies a stream, as it is, into a file without a name, and hashes it.

@@ -8,6 +8,7 @@
 //! pull    registry: index → manifest → configuration ┐
 //! load    archive: docker save, OCI layout           ├─► layers in parallel ─► documents ─► name
 //! import  a root filesystem's tar                    │   layer/: fetch → inflate → hash → apply
+//! commit  what a container changed                    │
 //! minimal the host's own programs (elf/, minimal/)   ┘
 //! ```
 //!
@@ -21,6 +22,7 @@
 mod archive;
 mod blobs;
 mod changes;
+mod commit;
 mod complete;
 mod documents;
 mod elf;
@@ -54,6 +56,7 @@ mod untag;
 pub use archive::ArchiveError;
 pub use blobs::{BlobPlace, BlobsError};
 pub use changes::{ChangeError, apply_change};
+pub use commit::{Commit, CommitBase, CommitError, CommitOptions};
 pub use documents::{DocumentError, MAX_DOCUMENT};
 pub use ensure::{EnsureError, MINIMAL, Policy, Wanted};
 pub use explain::{

@@ -172,7 +172,14 @@ impl<L: Lower> Walk<L> {
             .map(|name| (level.path.join(&name), below.join(&name)))
             .collect();
         while let Some((path, below)) = todo.pop() {
-            for name in self.lower.names(&below) {
+            let names = self.lower.names(&below);
+            // What was at its path and is hidden by it.
+            for name in self.lower.names(&path) {
+                if !names.contains(&name) {
+                    self.push(ChangeKind::Deleted, path.join(name), None);
+                }
+            }
+            for name in names {
                 todo.push((path.join(&name), below.join(&name)));
             }
             let kind = self.kind(&path);

@@ -3,7 +3,8 @@
 //!
 //! - [`apply()`] writes a layer's tar into an empty directory, in overlayfs' own forms, in one
 //!   streaming pass.
-//! - [`diff()`] reads an overlay upper directory back as a list of [`Change`]s.
+//! - [`diff()`] reads an overlay upper directory back as a list of [`Change`]s, and [`capture()`] as
+//!   a layer's tar; [`Archiver`] makes a tar of any tree on the disk.
 //! - [`split()`] keeps what a tar is beside its files' contents, [`rebuild()`] makes the identical tar
 //!   again, [`SplitReader`] yields its entries.
 //! - [`LayerTree`] is what a layer means, in memory: the same rules as [`apply()`], nothing written.
@@ -21,6 +22,8 @@
 #![forbid(unsafe_code)]
 
 mod apply;
+mod archive;
+mod capture;
 mod diff;
 mod limits;
 mod path;
@@ -29,6 +32,8 @@ mod tar;
 mod tree;
 
 pub use apply::{Applied, ApplyError, Refusal, apply, apply_keeping};
+pub use archive::{ArchiveError, Archiver, LinkKey, link_key};
+pub use capture::{Below, CaptureError, capture};
 pub use diff::{Change, ChangeKind, DiffError, Lower, diff};
 pub use limits::Limits;
 pub use path::{Shown, clean_path};

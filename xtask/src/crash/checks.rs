@@ -95,6 +95,16 @@ pub(super) fn pushed_again(host: &Host, scenario: &Scenario) -> Result<()> {
     host.whole()
 }
 
+/// The container is as it was, and becomes the same layer.
+pub(super) fn committed_again(host: &Host, scenario: &Scenario) -> Result<()> {
+    host.ok(scenario.words)?;
+    host.ok(&["start", "-a", "changed"])?;
+    let run = ["run", "--rm", "--network", "none", "committed:1"];
+    let kept = host.ok(&[&run[..], &["cat", "/f"]].concat())?;
+    ensure!(kept.trim_end() == "kept", "committed {kept:?}");
+    host.whole()
+}
+
 pub(super) fn saved_again(host: &Host, scenario: &Scenario) -> Result<()> {
     host.ok(scenario.words)?;
     let saved = host.places.folder().join("saved.tar");

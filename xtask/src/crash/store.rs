@@ -13,8 +13,8 @@ use std::process::Command;
 use anyhow::{Result, bail, ensure};
 
 use super::checks::{
-    again_and_empty, again_and_gone, comes_back, migrated_again, pulled_again, pushed_again,
-    saved_again,
+    again_and_empty, again_and_gone, comes_back, committed_again, migrated_again, pulled_again,
+    pushed_again, saved_again,
 };
 use super::places::{Places, Registry, tar};
 use super::{MOST_CALLS, PATIENCE, entries};
@@ -36,7 +36,7 @@ pub(super) struct Scenario {
     check: fn(&Host, &Scenario) -> Result<()>,
 }
 
-const SCENARIOS: [Scenario; 9] = [
+const SCENARIOS: [Scenario; 10] = [
     Scenario {
         name: "rmi",
         stride: 2,
@@ -99,6 +99,23 @@ const SCENARIOS: [Scenario; 9] = [
         words: &["save", "-o", "FOLDER/saved.tar", "one:1"],
         before: &[],
         check: saved_again,
+    },
+    Scenario {
+        name: "commit",
+        stride: 3,
+        words: &["commit", "changed", "committed:1"],
+        before: &[&[
+            "run",
+            "--network",
+            "none",
+            "--name",
+            "changed",
+            "minimal",
+            "sh",
+            "-c",
+            "echo kept > /f; while [ ${#x} -lt 9999 ]; do x=x$x$$; done; echo $x > /large; mkdir /d",
+        ]],
+        check: committed_again,
     },
 ];
 

@@ -150,7 +150,7 @@ impl Engine {
     /// A container that was never started belongs to whoever is about to start it.
     pub(crate) fn is_left_over(&self, container: &Container, state: &ContainerState) -> bool {
         let is_over = match state.status {
-            ContainerStatus::Running => false,
+            ContainerStatus::Running | ContainerStatus::Paused => false,
             ContainerStatus::Exited | ContainerStatus::Dead => true,
             ContainerStatus::Created => state.finished_at.is_some(),
         };

@@ -1,11 +1,8 @@
 //! `diff`: what a container has changed in its root filesystem.
 
-use std::path::Path;
-
 use lamina_fs::{Dir, PathError};
-use lamina_layer::{Change, DiffError as WalkError};
-use lamina_types::{ContainerId, ErrorKind, Rootfs};
-use rustix::fs::OFlags;
+use lamina_layer::{Below, Change, DiffError as WalkError};
+use lamina_types::{ContainerId, ErrorKind};
 use std::os::fd::AsFd;
 
 use crate::Engine;
@@ -45,27 +42,12 @@ impl Engine {
     /// Lists what a container has added, changed and deleted; walks its writable layer only.
     pub fn diff(&self, id: &ContainerId) -> Result<Vec<Change>, DiffError> {
         self.load(id)?;
-        let rootfs = self.existing_rootfs(id)?;
-        let Rootfs::Overlay {
-            lowers,
-            upper: Some(upper),
-            data,
-            work,
-            options,
-        } = rootfs
-        else {
+        let Some((upper, below)) = rootfs::split(self.existing_rootfs(id)?) else {
             return Ok(Vec::new());
         };
         let upper = Dir::open(upper)?;
-        // The image alone, as overlayfs merges it: whether a path was there before.
-        let below = rootfs::open(&Rootfs::Overlay {
-            lowers,
-            upper: None,
-            data,
-            work,
-            options,
-        })?;
-        let exists = |path: &Path| below.open(path, OFlags::PATH | OFlags::NOFOLLOW).is_ok();
-        Ok(lamina_layer::diff(upper.as_fd(), exists)?)
+        // The image alone, as overlayfs merges it: what was there before.
+        let below = rootfs::open(&below)?;
+        Ok(lamina_layer::diff(upper.as_fd(), Below(&below))?)
     }
 }

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::Engine;
 use crate::container::find::{Container, FindError};
-use crate::container::list::{ListError, labels, state_of};
+use crate::container::list::{ListError, labels};
 use crate::container::state::{ContainerState, ContainerStatus};
 use crate::process::{self, hostname, lexically};
 use crate::record::Record;
@@ -89,7 +89,7 @@ impl Engine {
     /// Describes a container.
     pub fn inspect(&self, id: &ContainerId) -> Result<ContainerInspect, InspectError> {
         let container = self.load(id)?;
-        let state = state_of(&container)?;
+        let state = self.observe(&container)?;
         let rootfs = self.existing_rootfs(id).ok();
         Ok(self.described(&container, &state, rootfs.as_ref()))
     }
@@ -165,8 +165,8 @@ fn state_value(state: &ContainerState) -> Value {
     let time = |time: Option<Time>| time.map_or(NEVER.to_owned(), |time| time.to_string());
     json!({
         "Status": state.status.as_str(),
-        "Running": state.status == ContainerStatus::Running,
-        "Paused": false,
+        "Running": state.status.is_running(),
+        "Paused": state.status == ContainerStatus::Paused,
         "Restarting": false,
         "OOMKilled": state.oom_killed,
         "Dead": state.status == ContainerStatus::Dead,

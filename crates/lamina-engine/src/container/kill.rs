@@ -8,6 +8,7 @@ use rustix::io::Errno;
 
 use crate::Engine;
 use crate::container::find::{Container, FindError};
+use crate::process;
 
 /// Why a container cannot be signalled.
 #[derive(Debug, thiserror::Error)]
@@ -55,7 +56,15 @@ impl Engine {
         let Some(pidfd) = init_of(&container)? else {
             return Err(KillError::NotRunning(id.clone()));
         };
-        send(&pidfd, id, signal)
+        send(&pidfd, id, signal)?;
+        // As Docker's: what is to end a paused container lets it go on.
+        let record = &container.record;
+        let plan = process::plan(&record.request, &record.image_config, &record.id);
+        let stops = plan.map_or(Signal(15), |plan| plan.stop_signal);
+        if signal == Signal::KILL || signal == stops {
+            self.let_go(record);
+        }
+        Ok(())
     }
 }
 

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use crate::Engine;
 use crate::container::find::{Container, FindError};
 use crate::container::start;
-use crate::container::state::{ContainerState, ContainerStatus};
+use crate::container::state::ContainerState;
 use crate::record::Record;
 
 /// What is shown of a container in the place of what only its record tells.
@@ -76,7 +76,7 @@ impl Engine {
         let now = Time::now();
         let mut list = Vec::new();
         for container in self.containers()? {
-            let state = state_of(&container)?;
+            let state = self.observe(&container)?;
             if !container.damaged && self.is_left_over(&container, &state) {
                 // Best effort: one that cannot be removed is listed.
                 let cleaned = self.cleanup(&container.record.id).is_ok();
@@ -84,7 +84,7 @@ impl Engine {
                     continue;
                 }
             }
-            if all || state.status == ContainerStatus::Running {
+            if all || state.status.is_running() {
                 let mut line = summary(container.record, state, now);
                 if container.damaged {
                     line.image = UNKNOWN.to_owned();

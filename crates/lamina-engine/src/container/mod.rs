@@ -8,6 +8,7 @@
 //! operation that is dropped, or whose process is killed, is undone from those lines.
 
 pub(crate) mod cleanup;
+pub(crate) mod commit;
 pub(crate) mod create;
 pub(crate) mod diff;
 pub(crate) mod early;
@@ -16,6 +17,7 @@ pub(crate) mod inspect;
 pub(crate) mod kill;
 pub(crate) mod list;
 pub(crate) mod logs;
+pub(crate) mod pause;
 pub(crate) mod remove;
 pub(crate) mod retire;
 pub(crate) mod run;

@@ -34,6 +34,8 @@ pub enum ContainerStatus {
     Created,
     /// Its program runs.
     Running,
+    /// Its program runs, and all its processes are stopped.
+    Paused,
     /// Its program has ended.
     Exited,
     /// It ended while nobody watched: how is not known.
@@ -46,9 +48,17 @@ impl ContainerStatus {
         match self {
             Self::Created => "created",
             Self::Running => "running",
+            Self::Paused => "paused",
             Self::Exited => "exited",
             Self::Dead => "dead",
         }
+    }
+}
+
+impl ContainerStatus {
+    /// Returns whether its program has been started and has not ended.
+    pub fn is_running(self) -> bool {
+        matches!(self, Self::Running | Self::Paused)
     }
 }
 
@@ -73,6 +83,7 @@ impl ContainerState {
         match self.status {
             ContainerStatus::Created => "Created".to_owned(),
             ContainerStatus::Running => format!("Up {}", ago(self.started_at)),
+            ContainerStatus::Paused => format!("Up {} (Paused)", ago(self.started_at)),
             ContainerStatus::Exited => {
                 format!("Exited ({}) {} ago", self.exit_code, ago(self.finished_at))
             }
@@ -200,6 +211,9 @@ mod tests {
         // A clock that was set back is no reason to fail.
         state.started_at = time("2026-01-01T00:11:00Z");
         assert_eq!(state.text(now), "Up Less than a second");
+        state.status = ContainerStatus::Paused;
+        state.started_at = time("2026-01-01T00:09:57Z");
+        assert_eq!(state.text(now), "Up 3 seconds (Paused)");
         state.status = ContainerStatus::Exited;
         state.exit_code = 137;
         state.finished_at = time("2026-01-01T00:08:00Z");

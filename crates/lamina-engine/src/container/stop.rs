@@ -56,28 +56,31 @@ impl Engine {
         };
         let plan = process::plan(&record.request, &record.image_config, &record.id);
         kill::send(&pidfd, id, plan.map_or(Signal(15), |plan| plan.stop_signal))?;
+        // A paused program takes it when it goes on.
+        self.let_go(record);
         if ended_within(&pidfd, timeout) {
             return settle(&container);
         }
-        end(&container, &pidfd)
+        self.end(&container, &pidfd)
     }
 
     /// Kills a container if it runs and waits until its end is recorded.
     pub(crate) fn kill_and_wait(&self, container: &Container) -> Result<(), StopError> {
         match kill::init_of(container).map_err(KillError::from)? {
-            Some(pidfd) => end(container, &pidfd),
+            Some(pidfd) => self.end(container, &pidfd),
             None => settle(container),
         }
     }
-}
 
-fn end(container: &Container, pidfd: &OwnedFd) -> Result<(), StopError> {
-    let id = &container.record.id;
-    kill::send(pidfd, id, KILL)?;
-    if ended_within(pidfd, Some(PATIENCE)) {
-        settle(container)
-    } else {
-        Err(StopError::Stuck(id.clone()))
+    fn end(&self, container: &Container, pidfd: &OwnedFd) -> Result<(), StopError> {
+        let id = &container.record.id;
+        kill::send(pidfd, id, KILL)?;
+        self.let_go(&container.record);
+        if ended_within(pidfd, Some(PATIENCE)) {
+            settle(container)
+        } else {
+            Err(StopError::Stuck(id.clone()))
+        }
     }
 }
 

@@ -13,7 +13,6 @@ use super::{
 use crate::Engine;
 use crate::container::find::Container;
 use crate::container::list::{labels, state_of};
-use crate::container::state::ContainerStatus;
 
 impl PruneRequest {
     /// Returns whether something made at a time, with labels, is among what may go.
@@ -126,7 +125,7 @@ fn stopped<'c>(
     for container in containers {
         let record = &container.record;
         let labels = labels(&record.request.labels, &record.image_config);
-        let idle = state_of(container)?.status != ContainerStatus::Running;
+        let idle = !state_of(container)?.status.is_running();
         if idle && !record.request.remove && request.fits(Some(&record.created), &labels) {
             let id = record.id.as_str();
             let of = |map: &BTreeMap<String, u64>| map.get(id).copied().unwrap_or(0);

@@ -1,14 +1,14 @@
 //! `image create-minimal`, and the built-in image on first use.
 
-use std::io::{BufWriter, Write};
+use std::io::BufWriter;
 use std::path::PathBuf;
 
-use lamina_store::Hasher;
 use lamina_types::oci::{Config, Descriptor, HistoryEntry, ImageConfig, media};
 use lamina_types::{ImageId, Platform, Reference};
 
 use super::{CreateMinimalError, HostPaths, gather, write_layer};
 use crate::fault::StoreFault;
+use crate::hash::Hashing;
 use crate::images::Images;
 use crate::import::{ImportError, Spooled};
 use crate::progress::Silent;
@@ -27,19 +27,12 @@ impl Images<'_> {
     ) -> Result<ImageId, CreateMinimalError> {
         let gathered = gather(host, adds)?;
         let file = self.unnamed()?;
-        let mut out = BufWriter::with_capacity(
-            1 << 18,
-            Hashing {
-                inner: &file,
-                hash: Hasher::sha256(),
-                size: 0,
-            },
-        );
+        let mut out = BufWriter::with_capacity(1 << 18, Hashing::new(&file));
         write_layer(&gathered.tree, &mut out)?;
         let hashing = out
             .into_inner()
             .map_err(|error| CreateMinimalError::Write(error.into_error()))?;
-        let (digest, size) = (hashing.hash.finish(), hashing.size);
+        let (digest, size) = hashing.finish();
         let spooled = Spooled {
             blob: Descriptor::new(media::OCI_LAYER, digest, size),
             file,
@@ -76,25 +69,5 @@ impl Images<'_> {
 impl From<StoreFault> for CreateMinimalError {
     fn from(source: StoreFault) -> Self {
         Self::Store(source)
-    }
-}
-
-/// A writer that hashes and counts what passes.
-struct Hashing<W> {
-    inner: W,
-    hash: Hasher,
-    size: u64,
-}
-
-impl<W: Write> Write for Hashing<W> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let count = self.inner.write(bytes)?;
-        self.hash.update(&bytes[..count]);
-        self.size += count as u64;
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.inner.flush()
     }
 }

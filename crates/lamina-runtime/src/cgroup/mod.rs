@@ -10,6 +10,7 @@
 
 mod device_program;
 mod error;
+mod existing;
 pub(crate) mod hierarchy;
 pub(crate) mod plan;
 mod procs;

@@ -1,10 +1,13 @@
 //! The processes of a cgroup: killing all of them, and stopping them.
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rustix::fs::{Dir, FileType, Mode, OFlags};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::{CgroupError, Member, PATIENCE, read_file, write_file};
@@ -47,6 +50,22 @@ fn listed(dir: &Path) -> Vec<Pid> {
     let text = read_file(&dir.join("cgroup.procs")).unwrap_or_default();
     let numbers = text.lines().filter_map(|line| line.parse().ok());
     numbers.filter_map(Pid::from_raw).collect()
+}
+
+/// Returns the processes of a cgroup and of all below it.
+pub(super) fn all(dir: &Path) -> Vec<Pid> {
+    let mut found = listed(dir);
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let children = rustix::fs::open(dir, flags, Mode::empty()).and_then(Dir::read_from);
+    for child in children.into_iter().flatten().flatten() {
+        let name = child.file_name().to_bytes();
+        if child.file_type() == FileType::Directory && !name.starts_with(b".") {
+            found.extend(all(&dir.join(OsStr::from_bytes(name))));
+        }
+    }
+    found.sort_by_key(|pid| pid.as_raw_nonzero());
+    found.dedup();
+    found
 }
 
 /// Freezes or thaws a cgroup2 cgroup and waits until it is so.

@@ -23,15 +23,49 @@ const DEPTH: usize = 32;
 ///
 /// Refuses what is not a control group, or not one of ours by its name `lamina-…`.
 pub(super) fn remove(path: &Path) -> Result<(), PathError> {
-    let ours = path
+    let Some((parent, name)) = ours(path)? else {
+        return Ok(());
+    };
+    let start = Instant::now();
+    loop {
+        match remove_in(&parent, &name, 0) {
+            Err(error) if error.is_not_found() => return Ok(()),
+            Err(error) if error.errno() == Some(Errno::BUSY) && start.elapsed() < PATIENCE => {}
+            other => return other,
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Lets the processes of a group go on; a missing one is no error. Refuses as [`remove`] does.
+pub(super) fn thaw(path: &Path) -> Result<(), PathError> {
+    let Some((parent, name)) = ours(path)? else {
+        return Ok(());
+    };
+    match parent.open_at(&name) {
+        Err(error) if error.is_not_found() => Ok(()),
+        other => {
+            let group = other?;
+            set(
+                &group,
+                &[("cgroup.freeze", "0"), ("freezer.state", "THAWED")],
+            );
+            Ok(())
+        }
+    }
+}
+
+/// Opens the parent of a group of ours; `None` if it is gone.
+fn ours(path: &Path) -> Result<Option<(Dir, String)>, PathError> {
+    let name = path
         .file_name()
         .and_then(|name| name.to_str())
         .filter(|name| name.starts_with("lamina-"));
-    let (Some(name), Some(parent)) = (ours, path.parent()) else {
-        return Err(Errno::INVAL).at("remove control group", path);
+    let (Some(name), Some(parent)) = (name, path.parent()) else {
+        return Err(Errno::INVAL).at("open control group", path);
     };
     let parent = match Dir::open(parent) {
-        Err(error) if error.is_not_found() => return Ok(()),
+        Err(error) if error.is_not_found() => return Ok(None),
         other => other?,
     };
     let kind = rustix::fs::fstatfs(&parent).at("stat", parent.path())?;
@@ -39,16 +73,17 @@ pub(super) fn remove(path: &Path) -> Result<(), PathError> {
         .iter()
         .any(|magic| i128::from(kind.f_type) == i128::from(*magic))
     {
-        return Err(Errno::INVAL).at("remove control group", path);
+        return Err(Errno::INVAL).at("open control group", path);
     }
-    let start = Instant::now();
-    loop {
-        match remove_in(&parent, name, 0) {
-            Err(error) if error.is_not_found() => return Ok(()),
-            Err(error) if error.errno() == Some(Errno::BUSY) && start.elapsed() < PATIENCE => {}
-            other => return other,
+    Ok(Some((parent, name.to_owned())))
+}
+
+/// Writes control files; each version and kernel has some of them.
+fn set(group: &Dir, values: &[(&str, &str)]) {
+    for (file, value) in values {
+        if let Ok(file) = group.open_file(file, OFlags::WRONLY) {
+            let _ = rustix::io::write(&file, value.as_bytes());
         }
-        thread::sleep(Duration::from_millis(2));
     }
 }
 
@@ -67,16 +102,14 @@ fn remove_in(parent: &Dir, name: &str, depth: usize) -> Result<(), PathError> {
 
 /// Kills what is in the group itself. A frozen process dies only when it is thawed.
 fn thaw_and_kill(group: &Dir) -> Result<(), PathError> {
-    for (file, value) in [
-        ("cgroup.kill", "1"),
-        ("cgroup.freeze", "0"),
-        ("freezer.state", "THAWED"),
-    ] {
-        // Each version and kernel has some of these.
-        if let Ok(file) = group.open_file(file, OFlags::WRONLY) {
-            let _ = rustix::io::write(&file, value.as_bytes());
-        }
-    }
+    set(
+        group,
+        &[
+            ("cgroup.kill", "1"),
+            ("cgroup.freeze", "0"),
+            ("freezer.state", "THAWED"),
+        ],
+    );
     for pid in members(group)? {
         let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else {
             continue;

@@ -56,6 +56,8 @@ pub enum Line {
     },
     /// A control group's directory: everything in it is killed, and it is removed.
     Cgroup(PathBuf),
+    /// The directory of a control group whose processes are held still for a moment: they go on.
+    Frozen(PathBuf),
     /// A removal that can be undone, `removed/<id>`: what of it has begun is completed.
     Removal(RemovedId),
     /// The container of this operation is complete and its program about to be executed: from

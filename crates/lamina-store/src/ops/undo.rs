@@ -68,7 +68,11 @@ pub(super) fn undo(store: &Store, name: &str, lines: &[Line]) -> Vec<UndoError> 
 fn outlives_a_run(line: &Line) -> bool {
     match line {
         Line::Name { .. } | Line::Container(_) | Line::Volume(_) | Line::Snapshot(_) => true,
-        Line::Process { .. } | Line::Cgroup(_) | Line::RunDir(_) | Line::Published => false,
+        Line::Process { .. }
+        | Line::Cgroup(_)
+        | Line::Frozen(_)
+        | Line::RunDir(_)
+        | Line::Published => false,
         Line::Removal(_)
         | Line::Blob(_)
         | Line::Layer(_)
@@ -81,7 +85,7 @@ fn outlives_a_run(line: &Line) -> bool {
 fn rank(line: &Line) -> u8 {
     match line {
         Line::Process { .. } => 0,
-        Line::Cgroup(_) => 1,
+        Line::Cgroup(_) | Line::Frozen(_) => 1,
         Line::RunDir(_) => 2,
         Line::Name { .. } => 3,
         Line::Container(_) | Line::Volume(_) => 4,
@@ -108,6 +112,7 @@ fn undo_line(store: &Store, line: &Line) -> Result<(), UndoError> {
             }
         }
         Line::Cgroup(path) => cgroup::remove(path)?,
+        Line::Frozen(path) => cgroup::thaw(path)?,
         Line::RunDir(path) => remove_run_dir(path)?,
         Line::Name { name, container } => remove_name(store, name, container)?,
         Line::Container(id) => {

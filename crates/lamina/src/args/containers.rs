@@ -111,6 +111,47 @@ pub(crate) struct DiffArgs {
     pub(crate) container: String,
 }
 
+/// `lamina commit`.
+#[derive(Debug, Args)]
+pub(crate) struct CommitArgs {
+    /// Author (e.g., "John Hannibal Smith <hannibal@a-team.com>")
+    #[arg(short, long, value_name = "TEXT")]
+    pub(crate) author: Option<String>,
+    /// Apply Dockerfile instruction to the created image
+    #[arg(short, long, value_name = "INSTRUCTION")]
+    pub(crate) change: Vec<String>,
+    /// Commit message
+    #[arg(short, long, value_name = "TEXT")]
+    pub(crate) message: Option<String>,
+    /// Pause container during commit
+    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          default_value_t = true, value_name = "BOOL", hide_possible_values = true,
+          action = ArgAction::Set)]
+    pub(crate) pause: bool,
+    /// The container by name, id or unique prefix of an id
+    #[arg(value_name = "CONTAINER")]
+    pub(crate) container: String,
+    /// The name of the image
+    #[arg(value_name = "REPOSITORY[:TAG]")]
+    pub(crate) image: Option<String>,
+}
+
+/// `lamina pause`.
+#[derive(Debug, Args)]
+pub(crate) struct PauseArgs {
+    /// Containers by name, id or unique prefix of an id
+    #[arg(value_name = "CONTAINER", required = true)]
+    pub(crate) containers: Vec<String>,
+}
+
+/// `lamina unpause`.
+#[derive(Debug, Args)]
+pub(crate) struct UnpauseArgs {
+    /// Containers by name, id or unique prefix of an id
+    #[arg(value_name = "CONTAINER", required = true)]
+    pub(crate) containers: Vec<String>,
+}
+
 /// `lamina container cleanup`: what a monitor executes when its container has ended.
 #[derive(Debug, Args)]
 pub(crate) struct CleanupArgs {

@@ -14,7 +14,8 @@ pub(crate) use container::{
     ContainerArgs, CreateArgs, ExplainFormat, LimitArgs, ProgressArg, RunArgs, Stream,
 };
 pub(crate) use containers::{
-    CleanupArgs, DiffArgs, KillArgs, LogsArgs, RmArgs, StartArgs, StopArgs, WaitArgs,
+    CleanupArgs, CommitArgs, DiffArgs, KillArgs, LogsArgs, PauseArgs, RmArgs, StartArgs, StopArgs,
+    UnpauseArgs, WaitArgs,
 };
 pub(crate) use images::{
     BlobsArgs, CreateMinimalArgs, ExplainArgs, HistoryArgs, ImportArgs, LoadArgs, PullArgs,

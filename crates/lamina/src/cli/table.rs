@@ -1,12 +1,12 @@
 //! The table of commands: names, usage, one line each, and where they stand.
 
 use crate::args::{
-    BlobsArgs, CleanupArgs, ContainerPruneArgs, CreateArgs, CreateMinimalArgs, DfArgs, DiffArgs,
-    ExplainArgs, FsckArgs, HistoryArgs, ImagePruneArgs, ImagesArgs, ImportArgs, InfoArgs,
+    BlobsArgs, CleanupArgs, CommitArgs, ContainerPruneArgs, CreateArgs, CreateMinimalArgs, DfArgs,
+    DiffArgs, ExplainArgs, FsckArgs, HistoryArgs, ImagePruneArgs, ImagesArgs, ImportArgs, InfoArgs,
     InspectArgs, KillArgs, LoadArgs, LoginArgs, LogoutArgs, LogsArgs, MarkdownHelpArgs,
-    MigrateArgs, PruneArgs, PsArgs, PullArgs, PushArgs, RmArgs, RmiArgs, RunArgs, SaveArgs,
-    SearchTagsArgs, ServeArgs, StartArgs, StopArgs, TagArgs, TidyArgs, TreeArgs, UndoArgs,
-    UntagArgs, VersionArgs, WaitArgs, WhyArgs,
+    MigrateArgs, PauseArgs, PruneArgs, PsArgs, PullArgs, PushArgs, RmArgs, RmiArgs, RunArgs,
+    SaveArgs, SearchTagsArgs, ServeArgs, StartArgs, StopArgs, TagArgs, TidyArgs, TreeArgs,
+    UndoArgs, UnpauseArgs, UntagArgs, VersionArgs, WaitArgs, WhyArgs,
 };
 use crate::commands::{InspectContainer, InspectImage};
 
@@ -33,6 +33,21 @@ const DIFF: Entry = entry::<DiffArgs>(
     "diff",
     "CONTAINER",
     "Inspect changes to files or directories on a container's filesystem",
+);
+const COMMIT: Entry = entry::<CommitArgs>(
+    "commit",
+    "CONTAINER [REPOSITORY[:TAG]]",
+    "Create a new image from a container's changes",
+);
+const PAUSE: Entry = entry::<PauseArgs>(
+    "pause",
+    CONTAINER,
+    "Pause all processes within one or more containers",
+);
+const UNPAUSE: Entry = entry::<UnpauseArgs>(
+    "unpause",
+    CONTAINER,
+    "Unpause all processes within one or more containers",
 );
 const PULL: Entry = entry::<PullArgs>(
     "pull",
@@ -157,7 +172,9 @@ const MARKDOWN: Entry =
 pub(crate) const GROUPS: [Group; 5] = [
     Group {
         title: "Containers",
-        entries: &[RUN, CREATE, START, STOP, KILL, WAIT, RM, PS, LOGS, DIFF],
+        entries: &[
+            RUN, CREATE, START, STOP, KILL, PAUSE, UNPAUSE, WAIT, RM, PS, LOGS, DIFF, COMMIT,
+        ],
     },
     Group {
         title: "Images",
@@ -189,12 +206,15 @@ pub(crate) const MANAGEMENT: [Group; 4] = [
             START,
             STOP,
             KILL,
+            PAUSE,
+            UNPAUSE,
             WAIT,
             RM.also(&["remove"]),
             CONTAINER_PRUNE,
             PS.named("ls").also(&["ps", "list"]),
             LOGS,
             DIFF,
+            COMMIT,
             INSPECT_CONTAINER,
             CLEANUP,
         ],

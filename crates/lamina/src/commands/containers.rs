@@ -26,7 +26,7 @@ pub(crate) fn find(engine: &Engine, name: &str) -> Outcome<ContainerId> {
 }
 
 /// Does something to each container; says its name when it is done, an error when not, and goes on.
-fn each(
+pub(crate) fn each(
     app: &App,
     names: &[String],
     act: impl Fn(&Engine, &ContainerId) -> Outcome<Option<String>>,

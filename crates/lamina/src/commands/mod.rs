@@ -1,6 +1,7 @@
 //! The commands: what is meant to the engine, and its answers to the terminal.
 
 mod blobs;
+mod commit;
 mod containers;
 mod df;
 mod diff;
@@ -17,6 +18,7 @@ mod login;
 mod logs;
 mod migrate;
 mod monitor;
+mod pause;
 mod prune;
 mod ps;
 mod pull;

@@ -221,7 +221,7 @@ impl Verb for CreateMinimalArgs {
     }
 }
 
-fn reference(text: &str) -> Outcome<Reference> {
+pub(crate) fn reference(text: &str) -> Outcome<Reference> {
     text.parse()
         .map_err(|error| Failure::new(error, ErrorKind::InvalidArgument))
 }

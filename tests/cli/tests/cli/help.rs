@@ -28,11 +28,14 @@ fn help_lists_the_commands_in_groups() {
       start       Start one or more stopped containers
       stop        Stop one or more running containers
       kill        Kill one or more running containers
+      pause       Pause all processes within one or more containers
+      unpause     Unpause all processes within one or more containers
       wait        Wait until containers stop, then print their exit codes
       rm          Remove one or more containers
       ps          List containers
       logs        Fetch the logs of a container
       diff        Inspect changes to files or directories on a container's filesystem
+      commit      Create a new image from a container's changes
 
     Images:
       pull        Download an image from a registry

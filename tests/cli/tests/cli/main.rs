@@ -2,6 +2,7 @@
 //!
 //! - `help`: what is printed without a container: help, version, mistakes in the arguments;
 //! - `run`: containers of the built-in image, their exit codes, output and end;
+//! - `commit`: containers that become images;
 //! - `fsck`: damage, and the other commands in a damaged store;
 //! - `ledger`: what things take on the disk, and what keeps them;
 //! - `lists`: what lists and documents show;
@@ -11,12 +12,14 @@
 //! - `tty`: a real terminal;
 //! - `undo`: removals that are taken back;
 //! - `killed`: killed and interrupted commands;
+//! - `pause`: containers whose processes stand still;
 //! - `prune`: what nobody uses goes;
 //! - `power`: what was acknowledged survives a power cut;
 //! - `parallel`: many runs at the same time.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod commit;
 mod fsck;
 mod help;
 mod images;
@@ -24,6 +27,7 @@ mod killed;
 mod ledger;
 mod lists;
 mod parallel;
+mod pause;
 mod power;
 mod prune;
 mod registries;

@@ -87,6 +87,20 @@ fn survives(kind: &str, mode: &str) {
     cut(&host, &disk, "image blobs", &both);
     ok(&["rmi", &pulled]);
     cut(&host, &disk, "rmi of a pulled image", &["imported:1"]);
+
+    ok(&[
+        "run",
+        "--name",
+        "one",
+        "minimal",
+        "sh",
+        "-c",
+        "echo kept > /f",
+    ]);
+    ok(&["commit", "one", "committed:1"]);
+    let three = ["committed:1", "imported:1", "minimal:latest"];
+    cut(&host, &disk, "commit", &three);
+    assert_eq!(ok(&["run", "--rm", "committed:1", "cat", "/f"]), "kept");
 }
 
 #[test]

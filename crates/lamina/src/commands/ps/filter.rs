@@ -51,7 +51,7 @@ impl Filter {
                 None => Self::Label(owned, None),
             },
             "status" => match value {
-                "created" | "running" | "exited" | "dead" => Self::Status(owned),
+                "created" | "running" | "paused" | "exited" | "dead" => Self::Status(owned),
                 _ => return Err(fail()),
             },
             "exited" => Self::Exited(value.parse().map_err(|_| fail())?),

@@ -15,7 +15,7 @@ use crate::ahead::Ahead;
 use crate::begun::Begun;
 use crate::cgroup::hierarchy::{Hierarchies, Version};
 use crate::cgroup::{Cgroup, CgroupError, CgroupPlan};
-use crate::init::orders::Order;
+use crate::init::orders::{Order, Outfit};
 use crate::init::report::Failure;
 use crate::placement::Placed;
 use crate::plan::{Plan, PlanError};
@@ -194,20 +194,27 @@ pub fn begin(request: CreateRequest<'_>, ahead: Ahead) -> Result<Begun, CreateEr
     }
     let decided = Decided {
         plan: &plan,
+        bundle: request.bundle,
+        explain_pipe: request.explain_pipe,
         cgroup: groups.cgroup(),
         // One that is not wanted after all goes.
         network: network.filter(|_| plan.namespaces.create.contains(UnshareFlags::NEWNET)),
     };
-    let request = CreateRequest {
-        explain: &mut *explain,
-        ..request
+    let outfit = Outfit {
+        fifo: match request.start {
+            Start::Fifo => Some(spawn::make_fifo(request.bundle)?),
+            Start::Ordered => None,
+        },
+        streams: request.stdio.into_descriptors(),
+        reaper: request.init_reaper,
     };
-    let begun = spawn::init(request, decided).inspect_err(|_| {
+    let begun = spawn::init(decided, explain).inspect_err(|_| {
         // The first failure is what is told; a cgroup that stays is found by its lease.
         let _ = groups.cgroup().map(Cgroup::remove);
     })?;
     let placed = ahead.idle_cpu.and_then(|cpu| Placed::on(cpu, begun.pid));
-    let supplied = supply(&begun, &groups, &filter, explain);
+    let supplied = supply(&begun, &groups, &filter, explain)
+        .and_then(|()| begun.order(&Order::Outfit(outfit)));
     drop(placed);
     match supplied {
         Ok(()) => Ok(begun),
@@ -225,10 +232,10 @@ fn supply(
     filter: &Filter<'_>,
     explain: &mut Explainer,
 ) -> Result<(), CreateError> {
-    if groups.cgroup().is_some() && !groups.are_born_into() {
+    if !groups.are_born_into() {
         groups.make(explain)?;
-        begun.order(&Order::Join)?;
     }
+    begun.order(&Order::Join(groups.cgroup().cloned()))?;
     if filter.spec.is_none() && filter.text.is_none() {
         return Ok(());
     }

@@ -22,6 +22,7 @@
 mod ahead;
 mod begun;
 pub mod cgroup;
+mod channel;
 mod compat;
 mod create;
 mod document;

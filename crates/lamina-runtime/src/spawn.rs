@@ -1,19 +1,19 @@
 //! The clone, and what goes along with it.
 
-use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Instant;
 
 use lamina_sys::clone::{CloneRequest, Cloned, clone3};
+use lamina_types::explain::Explainer;
 use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, openat};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 
 use crate::begun::Begun;
 use crate::cgroup::Cgroup;
-use crate::create::{CreateError, CreateRequest, Start, failed};
+use crate::channel;
+use crate::create::{CreateError, failed};
 use crate::init;
 use crate::plan::Plan;
 use crate::plan::namespaces::as_unshare;
@@ -22,7 +22,7 @@ use crate::plan::namespaces::as_unshare;
 pub(crate) const START_FIFO: &str = "start.fifo";
 
 /// Makes the FIFO and opens its reading end, which also holds it open for the writer.
-fn make_fifo(bundle: &Path) -> Result<OwnedFd, CreateError> {
+pub(crate) fn make_fifo(bundle: &Path) -> Result<OwnedFd, CreateError> {
     let path = bundle.join(START_FIFO);
     let shown = || format!("make {}", path.display());
     match mknodat(CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o600), 0) {
@@ -36,15 +36,20 @@ fn make_fifo(bundle: &Path) -> Result<OwnedFd, CreateError> {
 /// What has been decided and made before the clone.
 pub(crate) struct Decided<'a> {
     pub(crate) plan: &'a Plan,
+    pub(crate) bundle: &'a Path,
+    /// The pipe the init process writes its step records to.
+    pub(crate) explain_pipe: Option<BorrowedFd<'a>>,
     pub(crate) cgroup: Option<&'a Cgroup>,
     /// The network namespace, if it is made already.
     pub(crate) network: Option<OwnedFd>,
 }
 
 /// Clones the init process, which sets itself up from then on.
-pub(crate) fn init(request: CreateRequest<'_>, decided: Decided<'_>) -> Result<Begun, CreateError> {
+pub(crate) fn init(decided: Decided<'_>, explain: &mut Explainer) -> Result<Begun, CreateError> {
     let Decided {
         plan,
+        bundle,
+        explain_pipe,
         cgroup,
         network,
     } = decided;
@@ -52,25 +57,15 @@ pub(crate) fn init(request: CreateRequest<'_>, decided: Decided<'_>) -> Result<B
     if network.is_some() {
         namespaces -= UnshareFlags::NEWNET;
     }
-    let fifo = match request.start {
-        Start::Fifo => Some(make_fifo(request.bundle)?),
-        Start::Ordered => None,
-    };
-    let kind = SocketType::SEQPACKET;
-    let (ours, theirs) = socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)
-        .map_err(failed("make the channel to the init process"))?;
+    let (ours, theirs) = channel::pair().map_err(failed("make the channel to the init process"))?;
     let copy = |fd: BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(fd, 3);
-    let explain_pipe = request.explain_pipe.map(copy).transpose();
+    let explain_pipe = explain_pipe.map(copy).transpose();
     let context = init::Context {
         plan,
-        cgroup,
         network,
-        bundle: request.bundle,
+        bundle,
         channel: theirs,
-        fifo: Cell::new(fifo),
-        stdio: request.stdio.into_descriptors(),
         explain: explain_pipe.map_err(failed("keep the pipe for steps"))?,
-        reaper: request.init_reaper,
     };
     let directory = match cgroup {
         Some(cgroup) if cgroup.is_unified() => Some(cgroup.directory()?),
@@ -81,7 +76,6 @@ pub(crate) fn init(request: CreateRequest<'_>, decided: Decided<'_>) -> Result<B
         Cloned::Child => init::main(&context),
         Cloned::Parent { pid, pidfd } => {
             drop(context);
-            let explain = request.explain;
             if explain.is_on() {
                 let why = "a new process in namespaces of its own";
                 explain.report("clone", why, as_unshare(namespaces), begun.elapsed());

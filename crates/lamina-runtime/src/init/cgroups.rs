@@ -19,15 +19,18 @@ use rustix::thread::UnshareFlags;
 use super::mounts::{attach, directory};
 use super::report::{Failure, Step};
 use super::{Context, waiting};
-use crate::cgroup::{CgroupError, Member};
+use crate::cgroup::{Cgroup, CgroupError, Member};
 use crate::compat::new_filesystem;
 use crate::plan::mounts::MountPlan;
 
 /// Joins the container's cgroups, and makes the cgroup namespace, whose root is where the process
 /// is at that moment. On v2 it was born where it belongs.
-pub(super) fn join(context: &Context<'_>, explain: &mut Explainer) -> Result<(), Failure> {
-    if let Some(cgroup) = context.cgroup.filter(|cgroup| !cgroup.is_unified()) {
-        waiting::for_cgroups(&context.channel);
+pub(super) fn join(
+    context: &Context<'_>,
+    explain: &mut Explainer,
+) -> Result<Option<Cgroup>, Failure> {
+    let cgroup = waiting::for_cgroups(&context.channel);
+    if let Some(cgroup) = cgroup.as_ref().filter(|cgroup| !cgroup.is_unified()) {
         explain
             .step(
                 "join cgroups",
@@ -38,7 +41,7 @@ pub(super) fn join(context: &Context<'_>, explain: &mut Explainer) -> Result<(),
             .map_err(|error| refused(&error))?;
     }
     if !context.plan.namespaces.cgroup {
-        return Ok(());
+        return Ok(cgroup);
     }
     explain
         .step(
@@ -47,7 +50,8 @@ pub(super) fn join(context: &Context<'_>, explain: &mut Explainer) -> Result<(),
             || "unshare --cgroup".to_owned(),
             || lamina_sys::namespace::unshare(UnshareFlags::NEWCGROUP),
         )
-        .step(|| "make a cgroup namespace".to_owned())
+        .step(|| "make a cgroup namespace".to_owned())?;
+    Ok(cgroup)
 }
 
 fn refused(error: &CgroupError) -> Failure {
@@ -61,9 +65,9 @@ fn refused(error: &CgroupError) -> Failure {
 }
 
 /// Returns the commands that [`mount`] stands for.
-pub(super) fn command(context: &Context<'_>, plan: &MountPlan) -> String {
+pub(super) fn command(cgroup: Option<&Cgroup>, plan: &MountPlan) -> String {
     let target = plan.target.display();
-    match context.cgroup {
+    match cgroup {
         None => String::new(),
         Some(cgroup) if cgroup.is_unified() => plan.command(),
         Some(cgroup) => {
@@ -79,8 +83,8 @@ pub(super) fn command(context: &Context<'_>, plan: &MountPlan) -> String {
 
 /// Mounts the cgroups as Docker does: the cgroup2 hierarchy, or for v1 a tmpfs with one bind
 /// of the container's own directory per hierarchy.
-pub(super) fn mount(context: &Context<'_>, root: &Root, plan: &MountPlan) -> Result<(), Failure> {
-    let Some(cgroup) = context.cgroup else {
+pub(super) fn mount(cgroup: Option<&Cgroup>, root: &Root, plan: &MountPlan) -> Result<(), Failure> {
+    let Some(cgroup) = cgroup else {
         return Ok(());
     };
     let target = directory(root, plan)?;

@@ -25,7 +25,7 @@ pub(super) fn run(
     dup2_stdin(stdin).step(|| "set stdin".to_owned())?;
     dup2_stdout(stdout).step(|| "set stdout".to_owned())?;
     dup2_stderr(stderr).step(|| "set stderr".to_owned())?;
-    if context.reaper {
+    if prepared.reaper {
         reaper::stay_behind(context)?;
     }
     if process.terminal {

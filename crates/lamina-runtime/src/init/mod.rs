@@ -24,7 +24,6 @@ mod settings;
 mod terminal;
 mod waiting;
 
-use std::cell::Cell;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::path::Path;
 
@@ -34,7 +33,6 @@ use lamina_types::explain::Explainer;
 use rustix::fs::Mode;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior, setsid, umask};
 
-use crate::cgroup::Cgroup;
 use crate::plan::Plan;
 use crate::seccomp::Program;
 use report::{Failure, Report, Step};
@@ -42,21 +40,14 @@ use report::{Failure, Report, Step};
 /// What the parent prepared for the child.
 pub(crate) struct Context<'a> {
     pub(crate) plan: &'a Plan,
-    pub(crate) cgroup: Option<&'a Cgroup>,
     /// The network namespace that was made before; the clone makes none then.
     pub(crate) network: Option<OwnedFd>,
     /// A directory of ours that a mount of an old kernel may need as a mount point.
     pub(crate) bundle: &'a Path,
     /// The child's end of the channel to its parent.
     pub(crate) channel: OwnedFd,
-    /// The FIFO whose first byte means `start`; without one the parent orders the start.
-    pub(crate) fifo: Cell<Option<OwnedFd>>,
-    /// stdin, stdout and stderr, unless there is a terminal.
-    pub(crate) stdio: Option<[OwnedFd; 3]>,
     /// Where step records go.
     pub(crate) explain: Option<OwnedFd>,
-    /// Whether a reaper stays as pid 1 and the program is its child.
-    pub(crate) reaper: bool,
 }
 
 /// What the wait for `start` is entered with.
@@ -65,6 +56,8 @@ struct Prepared {
     stdio: [OwnedFd; 3],
     /// The system call filter.
     filter: Option<Program>,
+    /// Whether a reaper stays as pid 1 and the program is its child.
+    reaper: bool,
 }
 
 /// Runs the child's half. Never returns: it ends as the program, or with an exit code nobody but
@@ -75,7 +68,7 @@ pub(crate) fn main(context: &Context<'_>) -> ! {
     let prepared = detached.and_then(|()| prepare(context, &mut explain));
     let failure = match prepared {
         Err(failure) => Report::SetUp(failure),
-        Ok(prepared) => match waiting::for_start(&context.channel, context.fifo.take()) {
+        Ok((prepared, fifo)) => match waiting::for_start(&context.channel, fifo) {
             // The parent is gone: nobody could learn of anything any more.
             Err(_) => process::exit_now(125),
             Ok(()) => {
@@ -101,8 +94,11 @@ fn explainer(pipe: Option<&OwnedFd>) -> Explainer {
     })
 }
 
-/// Everything up to the wait for `start`.
-fn prepare(context: &Context<'_>, explain: &mut Explainer) -> Result<Prepared, Failure> {
+/// Everything up to the wait for `start`, which is for a byte in the FIFO that is returned, if any.
+fn prepare(
+    context: &Context<'_>,
+    explain: &mut Explainer,
+) -> Result<(Prepared, Option<OwnedFd>), Failure> {
     let plan = context.plan;
     settings::join_namespaces(context)?;
     settings::oom_score(&plan.process)?;
@@ -118,8 +114,8 @@ fn prepare(context: &Context<'_>, explain: &mut Explainer) -> Result<Prepared, F
         )
         .step(|| "make the mounts private".to_owned())?;
     let root = root::mount(context, explain)?;
-    cgroups::join(context, explain)?;
-    let mounted = mounts::all(context, &root, sources, explain)?;
+    let cgroup = cgroups::join(context, explain)?;
+    let mounted = mounts::all(&plan.mounts, &root, cgroup.as_ref(), sources, explain)?;
     devices::make(&root, &plan.devices, explain)?;
     let console = match plan.process.terminal {
         true => Some(terminal::open(&root, mounted.devpts, &plan.process)?),
@@ -139,9 +135,15 @@ fn prepare(context: &Context<'_>, explain: &mut Explainer) -> Result<Prepared, F
         true => Some(waiting::for_filter(&context.channel)),
         false => None,
     };
-    let (stdio, master) = stdio(context, console)?;
+    let outfit = waiting::for_outfit(&context.channel);
+    let (stdio, master) = stdio(outfit.streams, console)?;
     report::send(context.channel.as_fd(), &Report::Ready, master.as_ref());
-    Ok(Prepared { stdio, filter })
+    let prepared = Prepared {
+        stdio,
+        filter,
+        reaper: outfit.reaper,
+    };
+    Ok((prepared, outfit.fifo))
 }
 
 /// Takes nothing along from the parent but the plan: not its name, its readability by a tracer,
@@ -158,24 +160,20 @@ fn detach_from_parent(context: &Context<'_>) -> Result<(), Failure> {
     signals::reset_dispositions();
     setsid().step(|| "make a session".to_owned())?;
     let mut keep: Vec<RawFd> = vec![context.channel.as_raw_fd()];
-    let fifo = context.fifo.take();
-    keep.extend(fifo.iter().map(AsRawFd::as_raw_fd));
-    context.fifo.set(fifo);
     keep.extend(context.network.iter().map(AsRawFd::as_raw_fd));
-    keep.extend(context.stdio.iter().flatten().map(AsRawFd::as_raw_fd));
     keep.extend(context.explain.iter().map(AsRawFd::as_raw_fd));
     fds::close_all_but(3, &keep).step(|| "close the parent's descriptors".to_owned())
 }
 
 /// Returns what becomes stdin, stdout and stderr, and the terminal's other end for the parent.
 fn stdio(
-    context: &Context<'_>,
+    streams: Option<[OwnedFd; 3]>,
     console: Option<terminal::Console>,
 ) -> Result<([OwnedFd; 3], Option<OwnedFd>), Failure> {
     let copy = |fd: &OwnedFd| {
         rustix::io::fcntl_dupfd_cloexec(fd, 3).step(|| "duplicate a standard stream".to_owned())
     };
-    match (console, &context.stdio) {
+    match (console, streams) {
         (Some(console), _) => {
             let slave = &console.slave;
             Ok((
@@ -183,8 +181,9 @@ fn stdio(
                 Some(console.master),
             ))
         }
+        // A parent without standard streams of its own passes descriptors that arrive as 0 to 2.
         (None, Some([stdin, stdout, stderr])) => {
-            Ok(([copy(stdin)?, copy(stdout)?, copy(stderr)?], None))
+            Ok(([copy(&stdin)?, copy(&stdout)?, copy(&stderr)?], None))
         }
         (None, None) => Err(Failure::invalid(
             "no standard streams and no terminal".to_owned(),

@@ -13,8 +13,9 @@ use rustix::fs::{FileType, OFlags, fstat, fstatfs};
 use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, move_mount};
 
+use super::cgroups;
 use super::report::{Failure, Step};
-use super::{Context, cgroups};
+use crate::cgroup::Cgroup;
 use crate::compat::new_filesystem;
 use crate::plan::mounts::{MountPlan, What, hides_proc};
 
@@ -32,18 +33,19 @@ pub(super) struct Mounted {
 
 /// Mounts everything in order.
 pub(super) fn all(
-    context: &Context<'_>,
+    plans: &[MountPlan],
     root: &Root,
+    cgroup: Option<&Cgroup>,
     sources: Vec<Option<OwnedFd>>,
     explain: &mut Explainer,
 ) -> Result<Mounted, Failure> {
     let mut all = Mounted::default();
-    for (plan, source) in context.plan.mounts.iter().zip(sources) {
+    for (plan, source) in plans.iter().zip(sources) {
         let mounted = explain.step(
             name(plan),
             why(plan),
-            || command(context, plan),
-            || one(context, root, plan, source),
+            || command(cgroup, plan),
+            || one(cgroup, root, plan, source),
         )?;
         if let What::Filesystem { kind, .. } = &plan.what {
             match kind.as_str() {
@@ -57,13 +59,13 @@ pub(super) fn all(
 }
 
 fn one(
-    context: &Context<'_>,
+    cgroup: Option<&Cgroup>,
     root: &Root,
     plan: &MountPlan,
     source: Option<OwnedFd>,
 ) -> Result<Option<OwnedFd>, Failure> {
     match (&plan.what, source) {
-        (What::Cgroup, _) => cgroups::mount(context, root, plan).map(|()| None),
+        (What::Cgroup, _) => cgroups::mount(cgroup, root, plan).map(|()| None),
         (
             What::Filesystem {
                 kind,
@@ -174,9 +176,9 @@ fn name(plan: &MountPlan) -> &'static str {
     }
 }
 
-fn command(context: &Context<'_>, plan: &MountPlan) -> String {
+fn command(cgroup: Option<&Cgroup>, plan: &MountPlan) -> String {
     match plan.what {
-        What::Cgroup => cgroups::command(context, plan),
+        What::Cgroup => cgroups::command(cgroup, plan),
         _ => plan.command(),
     }
 }

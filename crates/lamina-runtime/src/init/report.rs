@@ -1,20 +1,15 @@
 //! What init tells its parent: one message when it is ready, at most one when it fails.
 //!
-//! The channel is a SOCK_SEQPACKET pair, so a message is whole or not there, and its end is
-//! close-on-exec: the parent reads the end of file when the program runs.
+//! Its end of the channel is close-on-exec: the parent reads the end of file when the program runs.
 
-use std::io::{IoSlice, IoSliceMut};
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use lamina_fs::PathError;
 use lamina_types::ErrorKind;
 use rustix::io::Errno;
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
-};
 use serde::{Deserialize, Serialize};
+
+use crate::channel;
 
 /// The longest message; texts are cut so that it holds.
 const LIMIT: usize = 8 << 10;
@@ -120,41 +115,23 @@ pub(crate) fn send(channel: BorrowedFd<'_>, report: &Report, fd: Option<&OwnedFd
     let Ok(bytes) = serde_json::to_vec(report) else {
         return;
     };
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
     let fds: Vec<BorrowedFd<'_>> = fd.iter().map(|fd| fd.as_fd()).collect();
-    if !fds.is_empty() {
-        control.push(SendAncillaryMessage::ScmRights(&fds));
-    }
-    let _ = sendmsg(
-        channel,
-        &[IoSlice::new(&bytes)],
-        &mut control,
-        SendFlags::NOSIGNAL,
-    );
+    let _ = channel::send(channel, &bytes, &fds);
 }
 
 /// Receives a report; `None` at the end of file.
 pub(crate) fn receive(channel: BorrowedFd<'_>) -> Result<Option<(Report, Option<OwnedFd>)>, Errno> {
     let mut bytes = [0_u8; LIMIT];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let received = loop {
-        let mut slices = [IoSliceMut::new(&mut bytes)];
-        match recvmsg(channel, &mut slices, &mut control, RecvFlags::CMSG_CLOEXEC) {
-            // A peer that ended with a message of ours unread resets the connection, and that is
-            // told once, before what it said itself.
-            Err(Errno::INTR | Errno::CONNRESET) => {}
+    let (length, fds) = loop {
+        match channel::receive(channel, &mut bytes) {
+            // Init ended with an order unread; what it said itself comes next.
+            Err(Errno::CONNRESET) => {}
             other => break other?,
         }
     };
-    let fd = control.drain().find_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
-        _ => None,
-    });
-    if received.bytes == 0 {
+    if length == 0 {
         return Ok(None);
     }
-    let report = serde_json::from_slice(&bytes[..received.bytes]).map_err(|_| Errno::BADMSG)?;
-    Ok(Some((report, fd)))
+    let report = serde_json::from_slice(&bytes[..length]).map_err(|_| Errno::BADMSG)?;
+    Ok(Some((report, fds.into_iter().next())))
 }

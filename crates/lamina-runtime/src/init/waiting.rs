@@ -6,15 +6,16 @@ use lamina_sys::process::exit_now;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
-use super::orders::Order;
+use super::orders::{Order, Outfit};
+use crate::cgroup::Cgroup;
 use crate::seccomp::Program;
 
-/// Waits until the parent has made the cgroups.
+/// Waits until the parent has made the cgroups; `None` where this machine has none.
 ///
 /// A parent that is gone is not reported to anybody: this process ends.
-pub(super) fn for_cgroups(channel: &OwnedFd) {
+pub(super) fn for_cgroups(channel: &OwnedFd) -> Option<Cgroup> {
     match Order::receive(channel.as_fd()) {
-        Ok(Order::Join) => {}
+        Ok(Order::Join(cgroup)) => cgroup,
         _ => exit_now(125),
     }
 }
@@ -23,6 +24,14 @@ pub(super) fn for_cgroups(channel: &OwnedFd) {
 pub(super) fn for_filter(channel: &OwnedFd) -> Program {
     match Order::receive(channel.as_fd()) {
         Ok(Order::Filter(program)) => program,
+        _ => exit_now(125),
+    }
+}
+
+/// Waits for what the program is to have; ends as [`for_cgroups`].
+pub(super) fn for_outfit(channel: &OwnedFd) -> Outfit {
+    match Order::receive(channel.as_fd()) {
+        Ok(Order::Outfit(outfit)) => outfit,
         _ => exit_now(125),
     }
 }

@@ -1,10 +1,11 @@
 //! What is made before the spec is known.
 //!
-//! A network namespace is the dearest part of a container: the kernel takes a third of a
-//! millisecond for it, more than for all other namespaces and the clone together. It is the same
-//! for every container, so whoever waits for a bundle makes it meanwhile.
+//! Namespaces are the dearest part of a container, and the same for nearly every one, so whoever
+//! waits for a bundle makes them meanwhile, and the init process in them. Where that one would not
+//! fit, there is at least the network namespace: the kernel takes a third of a millisecond for it,
+//! more than for all others and the clone together.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use lamina_types::explain::Explainer;
@@ -12,8 +13,9 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 
-use crate::cgroup::hierarchy::Hierarchies;
+use crate::cgroup::hierarchy::{Hierarchies, Version};
 use crate::create::CreateError;
+use crate::newborn::Newborn;
 
 const OWN: &str = "/proc/self/ns/net";
 
@@ -23,17 +25,39 @@ pub struct Ahead {
     pub(crate) hierarchies: Hierarchies,
     /// A new network namespace with loopback up.
     pub(crate) network: Option<OwnedFd>,
+    /// An init process.
+    pub(crate) newborn: Option<Newborn>,
     /// A CPU that is free for now: init begins there.
-    pub idle_cpu: Option<usize>,
+    pub(crate) idle_cpu: Option<usize>,
+}
+
+/// What is known of a container before its bundle is there. Where it turns out otherwise, the
+/// container only starts later.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Expected<'a> {
+    /// Whether it has a network namespace of its own.
+    pub network: bool,
+    /// Where its bundle is going to be, if it has all other namespaces of its own too.
+    pub bundle: Option<&'a Path>,
+    /// The pipe the init process writes its step records to, as JSON lines.
+    pub explain_pipe: Option<BorrowedFd<'a>>,
 }
 
 impl Ahead {
-    /// Looks at the host, and with `network` makes a network namespace, for a container that is
-    /// going to have one of its own. It goes with this value, if no container uses it.
+    /// Looks at the host, and makes what can be made for a container that is expected. It goes with
+    /// this value, if no container uses it.
     ///
-    /// The caller must have one thread: it enters the new namespace and comes back.
-    pub fn prepare(network: bool, explain: &mut Explainer) -> Result<Self, CreateError> {
-        let network = match network {
+    /// The caller must have one thread: it enters a new namespace and comes back, or clones.
+    pub fn prepare(expected: Expected<'_>, explain: &mut Explainer) -> Result<Self, CreateError> {
+        let hierarchies = Hierarchies::discover()?;
+        let newborn = match expected.bundle {
+            // There it would have to be born into its cgroup, which only the bundle names.
+            Some(bundle) if expected.network && hierarchies.version != Version::V2 => {
+                Some(Newborn::clone(bundle, expected.explain_pipe, explain)?)
+            }
+            _ => None,
+        };
+        let network = match expected.network && newborn.is_none() {
             false => None,
             true => Some(explain.step(
                 "network namespace",
@@ -44,10 +68,20 @@ impl Ahead {
             )?),
         };
         Ok(Self {
-            hierarchies: Hierarchies::discover()?,
+            hierarchies,
             network,
+            newborn,
             idle_cpu: None,
         })
+    }
+
+    /// Says that the bundle is there, and a CPU that is free for now.
+    pub fn bundle_is_there(&mut self, idle_cpu: usize) -> Result<(), CreateError> {
+        self.idle_cpu = Some(idle_cpu);
+        match &mut self.newborn {
+            Some(newborn) => newborn.read_bundle(idle_cpu),
+            None => Ok(()),
+        }
     }
 }
 

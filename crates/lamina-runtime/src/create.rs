@@ -8,10 +8,9 @@ use lamina_types::{ContainerId, ErrorKind, Rootfs};
 use oci_spec::runtime::{LinuxSeccomp, Spec};
 use rustix::io::Errno;
 use rustix::process::Pid;
-use rustix::thread::UnshareFlags;
 use serde_json::value::RawValue;
 
-use crate::ahead::Ahead;
+use crate::ahead::{Ahead, Expected};
 use crate::begun::Begun;
 use crate::cgroup::hierarchy::{Hierarchies, Version};
 use crate::cgroup::{Cgroup, CgroupError, CgroupPlan};
@@ -160,7 +159,7 @@ pub(crate) fn failed(act: impl Into<String>) -> impl FnOnce(Errno) -> CreateErro
 /// nothing is left: the process is killed and reaped, the cgroups are removed.
 pub fn create(request: CreateRequest<'_>) -> Result<Created, CreateError> {
     let CreateRequest { explain, .. } = request;
-    let ahead = Ahead::prepare(false, explain)?;
+    let ahead = Ahead::prepare(Expected::default(), explain)?;
     let request = CreateRequest {
         explain: &mut *explain,
         ..request
@@ -187,19 +186,7 @@ pub fn begin(request: CreateRequest<'_>, ahead: Ahead) -> Result<Begun, CreateEr
     if plan.process.terminal != matches!(request.stdio, Stdio::Terminal) {
         return Err(CreateError::Terminal);
     }
-    let network = ahead.network;
     let groups = Groups::plan(&ahead.hierarchies, spec, request.id)?;
-    if groups.are_born_into() {
-        groups.make(explain)?;
-    }
-    let decided = Decided {
-        plan: &plan,
-        bundle: request.bundle,
-        explain_pipe: request.explain_pipe,
-        cgroup: groups.cgroup(),
-        // One that is not wanted after all goes.
-        network: network.filter(|_| plan.namespaces.create.contains(UnshareFlags::NEWNET)),
-    };
     let outfit = Outfit {
         fifo: match request.start {
             Start::Fifo => Some(spawn::make_fifo(request.bundle)?),
@@ -208,11 +195,30 @@ pub fn begin(request: CreateRequest<'_>, ahead: Ahead) -> Result<Begun, CreateEr
         streams: request.stdio.into_descriptors(),
         reaper: request.init_reaper,
     };
-    let begun = spawn::init(decided, explain).inspect_err(|_| {
-        // The first failure is what is told; a cgroup that stays is found by its lease.
-        let _ = groups.cgroup().map(Cgroup::remove);
-    })?;
-    let placed = ahead.idle_cpu.and_then(|cpu| Placed::on(cpu, begun.pid));
+    let newborn = ahead.newborn;
+    let fitting = newborn.and_then(|newborn| newborn.fitting(&plan.namespaces));
+    let (mut begun, placed) = match fitting {
+        Some(fitting) => fitting,
+        None => {
+            if groups.are_born_into() {
+                groups.make(explain)?;
+            }
+            let decided = Decided {
+                plan: &plan,
+                bundle: request.bundle,
+                explain_pipe: request.explain_pipe,
+                cgroup: groups.cgroup(),
+                network: ahead.network,
+            };
+            let begun = spawn::init(decided, explain).inspect_err(|_| {
+                // The first failure is what is told; a cgroup that stays is found by its lease.
+                let _ = groups.cgroup().map(Cgroup::remove);
+            })?;
+            let placed = ahead.idle_cpu.and_then(|cpu| Placed::on(cpu, begun.pid));
+            (begun, placed)
+        }
+    };
+    begun.cgroup = groups.cgroup().cloned();
     let supplied = supply(&begun, &groups, &filter, explain)
         .and_then(|()| begun.order(&Order::Outfit(outfit)));
     drop(placed);

@@ -21,12 +21,13 @@
 
 mod ahead;
 mod begun;
+mod bundle;
 pub mod cgroup;
 mod channel;
 mod compat;
 mod create;
-mod document;
 mod init;
+mod newborn;
 mod placement;
 mod plan;
 pub mod seccomp;
@@ -34,11 +35,11 @@ mod spawn;
 pub mod spec_default;
 mod start;
 
-pub use ahead::Ahead;
+pub use ahead::{Ahead, Expected};
 pub use begun::Begun;
+pub use bundle::{Bundle, BundleError, CONFIG_JSON, ROOTFS_JSON};
 pub use cgroup::{Cgroup, CgroupError};
 pub use create::{CreateError, CreateRequest, Created, Start, Stdio, begin, create};
-pub use document::Document;
 pub use init::report::Failure;
 pub use plan::PlanError;
 pub use start::{StartError, start, start_outcome};

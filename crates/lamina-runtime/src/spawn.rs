@@ -14,7 +14,7 @@ use crate::begun::Begun;
 use crate::cgroup::Cgroup;
 use crate::channel;
 use crate::create::{CreateError, failed};
-use crate::init;
+use crate::init::{self, Network};
 use crate::plan::Plan;
 use crate::plan::namespaces::as_unshare;
 
@@ -40,7 +40,7 @@ pub(crate) struct Decided<'a> {
     /// The pipe the init process writes its step records to.
     pub(crate) explain_pipe: Option<BorrowedFd<'a>>,
     pub(crate) cgroup: Option<&'a Cgroup>,
-    /// The network namespace, if it is made already.
+    /// A network namespace that is made already; one that is not planned goes.
     pub(crate) network: Option<OwnedFd>,
 }
 
@@ -54,18 +54,19 @@ pub(crate) fn init(decided: Decided<'_>, explain: &mut Explainer) -> Result<Begu
         network,
     } = decided;
     let mut namespaces = plan.namespaces.create;
+    let network = network.filter(|_| namespaces.contains(UnshareFlags::NEWNET));
     if network.is_some() {
         namespaces -= UnshareFlags::NEWNET;
     }
     let (ours, theirs) = channel::pair().map_err(failed("make the channel to the init process"))?;
     let copy = |fd: BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(fd, 3);
     let explain_pipe = explain_pipe.map(copy).transpose();
+    let explain_pipe = explain_pipe.map_err(failed("keep the pipe for steps"))?;
     let context = init::Context {
         plan,
-        network,
+        network: network.map_or(Network::Planned, Network::Made),
         bundle,
         channel: theirs,
-        explain: explain_pipe.map_err(failed("keep the pipe for steps"))?,
     };
     let directory = match cgroup {
         Some(cgroup) if cgroup.is_unified() => Some(cgroup.directory()?),
@@ -73,7 +74,7 @@ pub(crate) fn init(decided: Decided<'_>, explain: &mut Explainer) -> Result<Begu
     };
     let begun = Instant::now();
     match clone(plan, namespaces, directory.as_ref())? {
-        Cloned::Child => init::main(&context),
+        Cloned::Child => init::main(&context, explain_pipe.as_ref()),
         Cloned::Parent { pid, pidfd } => {
             drop(context);
             if explain.is_on() {
@@ -84,7 +85,7 @@ pub(crate) fn init(decided: Decided<'_>, explain: &mut Explainer) -> Result<Begu
                 pid,
                 pidfd: rustix::io::fcntl_dupfd_cloexec(&pidfd, 3).unwrap_or(pidfd),
                 channel: ours,
-                cgroup: cgroup.cloned(),
+                cgroup: None,
             })
         }
     }

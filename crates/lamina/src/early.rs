@@ -8,8 +8,8 @@ use crate::environment::Environment;
 
 /// Starts a monitor if the words are those of a plain `lamina run`.
 ///
-/// A guess that costs nothing where it is wrong: a monitor that nobody needs ends by itself, and a
-/// network namespace that is not wanted goes.
+/// A guess that costs nothing where it is wrong: a monitor that nobody needs ends by itself, and
+/// namespaces that are not wanted go.
 pub(crate) fn monitor(words: &[OsString], environment: &Environment) -> Option<Early> {
     let [_, verb, rest @ ..] = words else {
         return None;

@@ -1,6 +1,6 @@
 //! A monitor that comes to life before it is known what it will supervise.
 //!
-//! It takes longer to be executed and to make a network namespace than a command takes to read its
+//! It takes longer to be executed and to make a process in new namespaces than a command takes to read its
 //! arguments, find the image and write the bundle. Begun first of all, it is never waited for.
 
 use std::path::{Path, PathBuf};
@@ -20,16 +20,17 @@ pub struct Early {
 }
 
 impl Early {
-    /// Starts a monitor for an engine whose run directory is `run`; `network` says whether its
-    /// container will probably have a network namespace of its own.
+    /// Starts a monitor for an engine whose run directory is `run`; `is_isolated` says whether
+    /// its container will probably have every namespace of its own.
     ///
     /// `None` where that fails: the run will try again, and say why.
-    pub fn spawn(run: &Path, binary: &Path, network: bool) -> Option<Self> {
+    pub fn spawn(run: &Path, binary: &Path, is_isolated: bool) -> Option<Self> {
         let id = random_id().ok()?;
         let bundle = bundle(run, &id);
         let ahead = Ahead {
             explain_pipe: None,
-            network,
+            network: is_isolated,
+            namespaces: is_isolated,
         };
         let monitor = lamina_monitor::spawn(&bundle, binary, &mut Explainer::off(), ahead).ok()?;
         Some(Self {

@@ -11,6 +11,7 @@ use lamina_monitor::{
     Ahead, Begin, LivenessError, MONITOR_JSON, MonitorConfig, Session, SessionError, SpawnError,
     Spawned,
 };
+use lamina_runtime::{CONFIG_JSON, ROOTFS_JSON};
 use lamina_store::{Line, OpError, Operation};
 use lamina_types::explain::Explainer;
 use lamina_types::mount::{MountKind, Relabel};
@@ -25,7 +26,7 @@ use crate::devices::{self, DeviceError};
 use crate::files::{EtcFiles, write_new};
 use crate::process::{self, ProcessError, ProcessPlan};
 use crate::record::Record;
-use crate::request::{CreateRequest, NetworkMode};
+use crate::request::{CreateRequest, NamespaceMode, NetworkMode};
 use crate::rootfs::RootfsError;
 use crate::selinux::{self, LabelError, Labels};
 use crate::spec::{self, SpecError};
@@ -177,9 +178,12 @@ impl Engine {
         options: &StartOptions,
         explain: &mut Explainer,
     ) -> Result<Spawned, SpawnError> {
+        let isolation = &request.isolation;
+        let shared = [isolation.pid, isolation.ipc, isolation.uts];
         let ahead = Ahead {
             explain_pipe: options.explain_pipe.as_ref().map(AsFd::as_fd),
-            network: request.isolation.network != NetworkMode::Host,
+            network: isolation.network != NetworkMode::Host,
+            namespaces: !shared.contains(&NamespaceMode::Host),
         };
         lamina_monitor::spawn(&self.bundle(id), &self.config.binary, explain, ahead)
     }
@@ -203,7 +207,7 @@ impl Engine {
             || {
                 format!(
                     "cat {}",
-                    self.bundle(&record.id).join("config.json").display()
+                    self.bundle(&record.id).join(CONFIG_JSON).display()
                 )
             },
             || self.plan(container, rootfs),
@@ -279,8 +283,8 @@ impl Engine {
             || format!("mkdir {}", self.bundle(&record.id).display()),
             || {
                 let bundle = run.mkdir(record.id.as_str(), 0o700)?;
-                write_json(&bundle, "config.json", spec)?;
-                write_json(&bundle, "rootfs.json", rootfs)?;
+                write_json(&bundle, CONFIG_JSON, spec)?;
+                write_json(&bundle, ROOTFS_JSON, rootfs)?;
                 write_json(&bundle, MONITOR_JSON, &monitor)
             },
         )?;

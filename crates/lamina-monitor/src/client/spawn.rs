@@ -58,6 +58,8 @@ pub struct Ahead<'a> {
     pub explain_pipe: Option<BorrowedFd<'a>>,
     /// Whether the container will have a network namespace of its own.
     pub network: bool,
+    /// Whether it will have all other namespaces of its own.
+    pub namespaces: bool,
 }
 
 /// What a monitor begins with.
@@ -151,6 +153,9 @@ fn execute(
     }
     if ahead.network {
         arguments.push(c"network");
+    }
+    if ahead.namespaces {
+        arguments.push(c"namespaces");
     }
     explain.step(
         "execute the monitor",

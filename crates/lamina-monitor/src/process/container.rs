@@ -4,15 +4,14 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 use lamina_fs::Dir;
 use lamina_runtime::{
-    Ahead, Cgroup, CgroupError, CreateError, CreateRequest, Start, Stdio, start_outcome,
+    Ahead, Bundle, Cgroup, CgroupError, CreateError, CreateRequest, Start, Stdio, start_outcome,
 };
+use lamina_types::ErrorKind;
 use lamina_types::explain::Explainer;
-use lamina_types::{ErrorKind, Rootfs};
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::process::Pid;
-use serde_json::value::RawValue;
 
 use super::stdio::{self, Ours, Output};
 use crate::config::MonitorConfig;
@@ -37,10 +36,7 @@ pub(super) struct Container {
 #[derive(Debug)]
 pub(super) struct Documents {
     pub(super) config: MonitorConfig,
-    pub(super) spec: Spec,
-    /// The text of the spec's filter.
-    pub(super) filter: Option<Box<RawValue>>,
-    pub(super) rootfs: Rootfs,
+    pub(super) bundle: Bundle,
 }
 
 /// A container whose init sets itself up.
@@ -63,17 +59,12 @@ pub(super) struct Wanted<'a> {
 
 /// Makes the container's init.
 pub(super) fn begin(
-    bundle: &Dir,
+    dir: &Dir,
     documents: &Documents,
     wanted: Wanted<'_>,
     explain: &mut Explainer,
 ) -> Result<Begun, Failure> {
-    let Documents {
-        config,
-        spec,
-        filter,
-        rootfs,
-    } = documents;
+    let Documents { config, bundle } = documents;
     let (stdio, ours) = if config.tty {
         (Stdio::Terminal, Ours::default())
     } else {
@@ -82,7 +73,7 @@ pub(super) fn begin(
                 "make pipes",
                 "output goes through named pipes that survive this monitor",
                 || "mkfifo stdout stderr".to_owned(),
-                || stdio::pipes(bundle, owner(spec), config.stdin_open),
+                || stdio::pipes(dir, owner(&bundle.spec), config.stdin_open),
             )
             .map_err(|e| Failure::new(125, e.kind(), &e))?;
         let stdio = Stdio::Fds {
@@ -94,10 +85,10 @@ pub(super) fn begin(
     };
     let request = CreateRequest {
         id: &config.id,
-        spec,
-        filter: filter.as_deref(),
-        rootfs,
-        bundle: bundle.path(),
+        spec: &bundle.spec,
+        filter: bundle.filter.as_deref(),
+        rootfs: &bundle.rootfs,
+        bundle: dir.path(),
         stdio,
         start: match wanted.start {
             true => Start::Ordered,
@@ -149,7 +140,7 @@ impl Begun {
             pidfd: created.pidfd,
             errors: Some(created.errors),
             cgroup: created.cgroup,
-            has_survivors: !has_own_pids(&documents.spec),
+            has_survivors: !has_own_pids(&documents.bundle.spec),
         };
         Ok((container, ours))
     }

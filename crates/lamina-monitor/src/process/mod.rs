@@ -21,7 +21,7 @@ use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use lamina_runtime::{Ahead, CreateError};
+use lamina_runtime::{Ahead, CreateError, Expected};
 use lamina_sys::inherited;
 use lamina_types::ErrorKind;
 use lamina_types::explain::{Explainer, Step};
@@ -58,20 +58,26 @@ pub fn main(arguments: &[OsString]) -> u8 {
     let mut explain = explainer(pipe.as_ref());
     // What needs no bundle is done while it is being written.
     cgroup::leave_callers(&mut explain);
-    let has_network = rest.iter().any(|word| word == "network");
-    let mut ahead = Ahead::prepare(has_network, &mut explain);
+    let bundle = Path::new(bundle);
+    let is_said = |said: &str| rest.iter().any(|word| word == said);
+    let expected = Expected {
+        network: is_said("network"),
+        bundle: is_said("namespaces").then_some(bundle),
+        explain_pipe: pipe.as_ref().map(AsFd::as_fd),
+    };
+    let ahead = Ahead::prepare(expected, &mut explain);
     let Some(begin) = begin(&control) else {
         // The spawner went away, or had nothing to be done after all.
         return 0;
     };
-    if let Ok(ahead) = &mut ahead {
-        ahead.idle_cpu = Some(begin.idle_cpu.into());
-    }
     let told = Told {
-        bundle: Path::new(bundle),
+        bundle,
         start: begin.start,
         pipe,
-        ahead,
+        ahead: ahead.and_then(|mut ahead| {
+            ahead.bundle_is_there(begin.idle_cpu.into())?;
+            Ok(ahead)
+        }),
     };
     match run(told, &control, explain, begin.lease) {
         Ok(()) => 0,

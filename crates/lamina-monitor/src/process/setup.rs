@@ -4,10 +4,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use lamina_fs::{Dir, Durability, Lock, LockError, PathError, Rank};
-use lamina_runtime::Document;
+use lamina_runtime::{Bundle, BundleError};
 use lamina_types::ErrorKind;
 use lamina_types::explain::Explainer;
-use serde::Deserialize;
 
 use super::Told;
 use super::client::{Client, Role};
@@ -33,6 +32,8 @@ enum SetupError {
     Path(#[from] PathError),
     #[error("take the lock of the container's monitor")]
     Lock(#[from] LockError),
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
     #[error("parse {path}")]
     Parse {
         path: String,
@@ -53,6 +54,7 @@ impl SetupError {
             // A monitor lives: the container runs.
             Self::Lock(LockError::Held { .. }) => ErrorKind::FailedPrecondition,
             Self::Lock(error) => error.kind(),
+            Self::Bundle(error) => error.kind(),
             Self::Parse { .. } => ErrorKind::DataLoss,
             Self::Version { .. } => ErrorKind::Unsupported,
             Self::Socket(errno) => ErrorKind::of_io(&(*errno).into()),
@@ -168,35 +170,22 @@ fn read_documents(bundle: &Dir, explain: &mut Explainer) -> Result<Documents, Se
 }
 
 fn parse_documents(bundle: &Dir) -> Result<Documents, SetupError> {
-    let config: MonitorConfig = read(bundle, MONITOR_JSON)?;
+    let path = || shown(bundle, MONITOR_JSON);
+    let text = bundle.read(MONITOR_JSON, LIMIT)?;
+    let config: MonitorConfig =
+        serde_json::from_slice(&text).map_err(|source| SetupError::Parse {
+            path: path(),
+            source,
+        })?;
     if config.version > MonitorConfig::VERSION {
         return Err(SetupError::Version {
-            path: shown(bundle, MONITOR_JSON),
+            path: path(),
             version: config.version,
         });
     }
-    let Document { spec, filter } = read_with(bundle, "config.json", Document::parse)?;
     Ok(Documents {
         config,
-        spec,
-        filter,
-        rootfs: read(bundle, "rootfs.json")?,
-    })
-}
-
-fn read<T: for<'de> Deserialize<'de>>(bundle: &Dir, name: &str) -> Result<T, SetupError> {
-    read_with(bundle, name, |text| serde_json::from_slice(text))
-}
-
-fn read_with<T>(
-    bundle: &Dir,
-    name: &str,
-    parse: impl FnOnce(&[u8]) -> Result<T, serde_json::Error>,
-) -> Result<T, SetupError> {
-    let bytes = bundle.read(name, LIMIT)?;
-    parse(&bytes).map_err(|source| SetupError::Parse {
-        path: shown(bundle, name),
-        source,
+        bundle: Bundle::read(bundle)?,
     })
 }
 

@@ -152,6 +152,7 @@ fn never_begun() {
     let bundle = container.bundle();
     let ahead = Ahead {
         network: true,
+        namespaces: true,
         ..Ahead::default()
     };
     let program = env::current_exe().unwrap();

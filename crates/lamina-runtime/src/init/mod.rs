@@ -15,6 +15,7 @@ mod devices;
 mod execute;
 mod masks;
 mod mounts;
+pub(crate) mod newborn;
 pub(crate) mod orders;
 mod privileges;
 mod reaper;
@@ -40,14 +41,22 @@ use report::{Failure, Report, Step};
 /// What the parent prepared for the child.
 pub(crate) struct Context<'a> {
     pub(crate) plan: &'a Plan,
-    /// The network namespace that was made before; the clone makes none then.
-    pub(crate) network: Option<OwnedFd>,
+    pub(crate) network: Network,
     /// A directory of ours that a mount of an old kernel may need as a mount point.
     pub(crate) bundle: &'a Path,
     /// The child's end of the channel to its parent.
     pub(crate) channel: OwnedFd,
-    /// Where step records go.
-    pub(crate) explain: Option<OwnedFd>,
+}
+
+/// What is left to do about the network namespace.
+#[derive(Debug)]
+pub(crate) enum Network {
+    /// What the plan says.
+    Planned,
+    /// One was made before, loopback up, and is to be entered; the clone makes none.
+    Made(OwnedFd),
+    /// Nothing.
+    IsUp,
 }
 
 /// What the wait for `start` is entered with.
@@ -62,22 +71,35 @@ struct Prepared {
 
 /// Runs the child's half. Never returns: it ends as the program, or with an exit code nobody but
 /// the parent sees.
-pub(crate) fn main(context: &Context<'_>) -> ! {
-    let detached = detach_from_parent(context);
-    let mut explain = explainer(context.explain.as_ref());
-    let prepared = detached.and_then(|()| prepare(context, &mut explain));
-    let failure = match prepared {
-        Err(failure) => Report::SetUp(failure),
-        Ok((prepared, fifo)) => match waiting::for_start(&context.channel, fifo) {
-            // The parent is gone: nobody could learn of anything any more.
-            Err(_) => process::exit_now(125),
-            Ok(()) => {
-                let Err(failure) = execute::run(context, &prepared, &mut explain);
-                Report::Start(failure)
-            }
-        },
+pub(crate) fn main(context: &Context<'_>, explain_pipe: Option<&OwnedFd>) -> ! {
+    let mut keep = vec![context.channel.as_raw_fd()];
+    if let Network::Made(namespace) = &context.network {
+        keep.push(namespace.as_raw_fd());
+    }
+    keep.extend(explain_pipe.map(AsRawFd::as_raw_fd));
+    match detach_from_parent(&keep) {
+        Ok(()) => live(context, &mut explainer(explain_pipe)),
+        Err(failure) => end(&context.channel, &Report::SetUp(failure)),
+    }
+}
+
+/// Becomes the container. Never returns.
+fn live(context: &Context<'_>, explain: &mut Explainer) -> ! {
+    let (prepared, fifo) = match prepare(context, explain) {
+        Ok(prepared) => prepared,
+        Err(failure) => end(&context.channel, &Report::SetUp(failure)),
     };
-    report::send(context.channel.as_fd(), &failure, None);
+    if waiting::for_start(&context.channel, fifo).is_err() {
+        // The parent is gone: nobody could learn of anything any more.
+        process::exit_now(125);
+    }
+    let Err(failure) = execute::run(context, &prepared, explain);
+    end(&context.channel, &Report::Start(failure))
+}
+
+/// Says why there will be no program.
+fn end(channel: &OwnedFd, failure: &Report) -> ! {
+    report::send(channel.as_fd(), failure, None);
     process::exit_now(failure.exit_code())
 }
 
@@ -147,8 +169,8 @@ fn prepare(
 }
 
 /// Takes nothing along from the parent but the plan: not its name, its readability by a tracer,
-/// its umask, its signals, its session, nor its descriptors.
-fn detach_from_parent(context: &Context<'_>) -> Result<(), Failure> {
+/// its umask, its signals, its session, nor its descriptors but these.
+fn detach_from_parent(keep: &[RawFd]) -> Result<(), Failure> {
     // Cosmetic: what ps shows until the exec.
     let _ = rustix::thread::set_name(c"lamina:init");
     // Nobody may attach to or read this process, which has the host's privileges and, for a
@@ -159,10 +181,7 @@ fn detach_from_parent(context: &Context<'_>) -> Result<(), Failure> {
     signals::set_blocked(&SignalSet::empty()).step(|| "unblock signals".to_owned())?;
     signals::reset_dispositions();
     setsid().step(|| "make a session".to_owned())?;
-    let mut keep: Vec<RawFd> = vec![context.channel.as_raw_fd()];
-    keep.extend(context.network.iter().map(AsRawFd::as_raw_fd));
-    keep.extend(context.explain.iter().map(AsRawFd::as_raw_fd));
-    fds::close_all_but(3, &keep).step(|| "close the parent's descriptors".to_owned())
+    fds::close_all_but(3, keep).step(|| "close the parent's descriptors".to_owned())
 }
 
 /// Returns what becomes stdin, stdout and stderr, and the terminal's other end for the parent.

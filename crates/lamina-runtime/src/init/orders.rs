@@ -4,8 +4,8 @@
 //! makes them after the clone, on another CPU, and orders the next step when it may be taken:
 //!
 //! ```text
-//! parent  clone ─► cgroups made ─ Join ─► filter compiled ─ Filter ─ Outfit ─► [recorded ─ Start]
-//! init    root ─► waits for Join ─► mounts, masks, limits ─► waits for Filter, Outfit ─► ready ─► waits
+//! parent  clone ─[ Read ]─► cgroups made ─ Join ─► filter compiled ─ Filter ─ Outfit ─► [recorded ─ Start]
+//! init    [waits for Read ─►] root ─► waits for Join ─► mounts, masks, limits ─► waits for Filter, Outfit ─► ready ─► waits
 //! ```
 //! Orders go over the channel on which init reports and are sent, and waited for, in this order.
 
@@ -35,6 +35,8 @@ pub(crate) struct Outfit {
 /// One order.
 #[derive(Debug)]
 pub(crate) enum Order {
+    /// The bundle is there: for an init that was cloned before.
+    Read,
     /// The cgroups are there, if this machine has any.
     Join(Option<Cgroup>),
     /// The system call filter to load.
@@ -49,6 +51,7 @@ const JOIN: u8 = 0;
 const START: u8 = 1;
 const FILTER: u8 = 2;
 const OUTFIT: u8 = 3;
+const READ: u8 = 4;
 
 impl Order {
     fn to_bytes(&self) -> Vec<u8> {
@@ -59,6 +62,7 @@ impl Order {
                 bytes.extend(serde_json::to_vec(cgroup).unwrap_or_default());
                 bytes
             }
+            Self::Read => vec![READ],
             Self::Start => vec![START],
             Self::Filter(program) => {
                 let mut bytes = vec![FILTER, 0, 0, 0];
@@ -88,6 +92,7 @@ impl Order {
     fn parse(bytes: &[u8], fds: Vec<OwnedFd>) -> Option<Self> {
         match bytes {
             [JOIN, json @ ..] => serde_json::from_slice(json).ok().map(Self::Join),
+            [READ] => Some(Self::Read),
             [START] => Some(Self::Start),
             [FILTER, 0, 0, 0, a, b, c, d, rest @ ..] => {
                 let (instructions, []) = rest.as_chunks::<8>() else {
@@ -207,7 +212,8 @@ mod tests {
     }
 
     #[test]
-    fn the_start_and_the_cgroups_arrive() {
+    fn the_bundle_the_cgroups_and_the_start_arrive() {
+        assert!(matches!(arrives(&Order::Read), Order::Read));
         assert!(matches!(arrives(&Order::Start), Order::Start));
         assert!(matches!(arrives(&Order::Join(None)), Order::Join(None)));
     }

@@ -12,8 +12,8 @@ use rustix::process::setrlimit;
 use rustix::system::{setdomainname, sethostname};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 
-use super::Context;
 use super::report::{Failure, Step};
+use super::{Context, Network};
 use crate::compat::new_filesystem;
 use crate::plan::Plan;
 use crate::plan::process::ProcessPlan;
@@ -22,7 +22,7 @@ use crate::plan::sysctl::Sysctl;
 /// Joins the network namespace that was made before, and the namespaces that are given by path,
 /// while the host's paths still mean something.
 pub(super) fn join_namespaces(context: &Context<'_>) -> Result<(), Failure> {
-    if let Some(network) = &context.network {
+    if let Network::Made(network) = &context.network {
         move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network))
             .step(|| "enter the network namespace".to_owned())?;
     }
@@ -60,9 +60,13 @@ pub(super) fn oom_score(process: &ProcessPlan) -> Result<(), Failure> {
 /// Brings loopback up in a network namespace that was just made.
 pub(super) fn network(context: &Context<'_>, explain: &mut Explainer) -> Result<(), Failure> {
     let namespaces = context.plan.namespaces.create;
-    if context.network.is_some() || !namespaces.contains(UnshareFlags::NEWNET) {
-        return Ok(());
+    match context.network {
+        Network::Planned if namespaces.contains(UnshareFlags::NEWNET) => loopback(explain),
+        _ => Ok(()),
     }
+}
+
+pub(super) fn loopback(explain: &mut Explainer) -> Result<(), Failure> {
     explain
         .step(
             "loopback",

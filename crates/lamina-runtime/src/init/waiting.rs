@@ -10,9 +10,18 @@ use super::orders::{Order, Outfit};
 use crate::cgroup::Cgroup;
 use crate::seccomp::Program;
 
-/// Waits until the parent has made the cgroups; `None` where this machine has none.
+/// Waits until the bundle is there.
 ///
 /// A parent that is gone is not reported to anybody: this process ends.
+pub(super) fn for_bundle(channel: &OwnedFd) {
+    match Order::receive(channel.as_fd()) {
+        Ok(Order::Read) => {}
+        _ => exit_now(125),
+    }
+}
+
+/// Waits until the parent has made the cgroups; `None` where this machine has none. Ends as
+/// [`for_bundle`].
 pub(super) fn for_cgroups(channel: &OwnedFd) -> Option<Cgroup> {
     match Order::receive(channel.as_fd()) {
         Ok(Order::Join(cgroup)) => cgroup,
@@ -20,7 +29,7 @@ pub(super) fn for_cgroups(channel: &OwnedFd) -> Option<Cgroup> {
     }
 }
 
-/// Waits until the parent has compiled the filter; ends as [`for_cgroups`].
+/// Waits until the parent has compiled the filter; ends as [`for_bundle`].
 pub(super) fn for_filter(channel: &OwnedFd) -> Program {
     match Order::receive(channel.as_fd()) {
         Ok(Order::Filter(program)) => program,
@@ -28,7 +37,7 @@ pub(super) fn for_filter(channel: &OwnedFd) -> Program {
     }
 }
 
-/// Waits for what the program is to have; ends as [`for_cgroups`].
+/// Waits for what the program is to have; ends as [`for_bundle`].
 pub(super) fn for_outfit(channel: &OwnedFd) -> Outfit {
     match Order::receive(channel.as_fd()) {
         Ok(Order::Outfit(outfit)) => outfit,

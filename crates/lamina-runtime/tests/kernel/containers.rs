@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use lamina_runtime::{
-    Ahead, CreateError, CreateRequest, Created, Start, StartError, Stdio, begin, create,
-    spec_default, start, start_outcome,
+    Ahead, CONFIG_JSON, CreateError, CreateRequest, Created, Expected, ROOTFS_JSON, Start,
+    StartError, Stdio, begin, create, spec_default, start, start_outcome,
 };
 use lamina_types::explain::Explainer;
 use lamina_types::{ContainerId, Rootfs, Source};
@@ -175,10 +175,24 @@ impl Container {
         Ok((created, reading))
     }
 
-    /// Creates it with a network namespace made before, and orders the start at once.
-    pub(crate) fn begin(&self) -> (Created, OwnedFd) {
+    /// Creates it with what was made before its bundle, `meanwhile` and the bundle being done in
+    /// between, and orders the start at once.
+    pub(crate) fn begin(
+        &self,
+        is_init_expected: bool,
+        meanwhile: impl FnOnce(),
+    ) -> (Created, OwnedFd) {
+        let bundle = self.path("bundle");
+        let expected = Expected {
+            network: true,
+            bundle: is_init_expected.then_some(bundle.as_path()),
+            explain_pipe: None,
+        };
         let (reading, writing) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
-        let ahead = Ahead::prepare(true, &mut Explainer::off()).unwrap();
+        let mut ahead = Ahead::prepare(expected, &mut Explainer::off()).unwrap();
+        meanwhile();
+        self.write_bundle();
+        ahead.bundle_is_there(0).unwrap();
         let request = CreateRequest {
             id: &self.id,
             spec: &self.spec,
@@ -198,6 +212,14 @@ impl Container {
         let begun = begin(request, ahead).unwrap();
         begun.start().unwrap();
         (begun.ready(&mut Explainer::off()).unwrap(), reading)
+    }
+
+    fn write_bundle(&self) {
+        let write = |name, bytes: serde_json::Result<Vec<u8>>| {
+            std::fs::write(self.path("bundle").join(name), bytes.unwrap()).unwrap();
+        };
+        write(CONFIG_JSON, serde_json::to_vec(&self.spec));
+        write(ROOTFS_JSON, serde_json::to_vec(&self.rootfs()));
     }
 
     pub(crate) fn start(&self, created: &Created) -> Result<(), StartError> {

@@ -70,27 +70,53 @@ pub(crate) fn privileged_start_works_once() {
 pub(crate) fn privileged_a_start_ordered_ahead_needs_no_second_word() {
     let namespace = || fs::read_link("/proc/self/ns/net").unwrap();
     let own = namespace();
-    let script = "readlink /proc/self/ns/net; ip addr show lo; readlink /proc/self/exe; exit 7";
-    let container = Container::new(script);
-    let (created, output) = container.begin();
-    start_outcome(&created.errors).unwrap();
-    assert_eq!(namespace(), own, "the caller is back in its own namespace");
-    let Output { text, code } = finish(created, output);
-    assert_eq!(code, 7, "{text}");
-    assert!(text.starts_with("net:["), "{text}");
-    assert!(!text.starts_with(own.to_str().unwrap()), "{text}");
-    assert!(text.contains("127.0.0.1/8"), "{text}");
-    assert!(!container.path("bundle/start.fifo").exists());
+    for is_init_expected in [false, true] {
+        let script = "readlink /proc/self/ns/net; ip addr show lo; readlink /proc/self/exe; exit 7";
+        let container = Container::new(script);
+        let (created, output) = container.begin(is_init_expected, || {});
+        start_outcome(&created.errors).unwrap();
+        assert_eq!(namespace(), own, "the caller is back in its own namespace");
+        let Output { text, code } = finish(created, output);
+        assert_eq!(code, 7, "{text}");
+        assert!(text.starts_with("net:["), "{text}");
+        assert!(!text.starts_with(own.to_str().unwrap()), "{text}");
+        assert!(text.contains("127.0.0.1/8"), "{text}");
+        assert!(!container.path("bundle/start.fifo").exists());
 
-    // One that the spec does not want is not used.
-    let mut container = Container::new("readlink /proc/self/ns/net");
-    let namespaces = container.linux().namespaces_mut().as_mut().unwrap();
-    namespaces.retain(|one| one.typ() != Kind::Network);
-    let (created, output) = container.begin();
-    assert_eq!(
-        finish(created, output).text.trim_end(),
-        own.to_str().unwrap()
-    );
+        // One that the spec does not want is not used.
+        let mut container = Container::new("readlink /proc/self/ns/net");
+        let namespaces = container.linux().namespaces_mut().as_mut().unwrap();
+        namespaces.retain(|one| one.typ() != Kind::Network);
+        let (created, output) = container.begin(is_init_expected, || {});
+        assert_eq!(
+            finish(created, output).text.trim_end(),
+            own.to_str().unwrap()
+        );
+    }
+    assert_eq!(children(), 0, "what was not used is reaped");
+}
+
+fn children() -> usize {
+    let id = std::process::id();
+    let text = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
+    text.split_whitespace().count()
+}
+
+pub(crate) fn privileged_what_was_mounted_since_init_was_cloned_is_seen() {
+    let mut container = Container::new("cat /seen/file");
+    let source = container.path("source");
+    fs::create_dir(&source).unwrap();
+    container.mount("/seen", "bind", &source, &["bind"]);
+    let (created, output) = container.begin(true, || {
+        let flags = rustix::mount::MountFlags::empty();
+        rustix::mount::mount("tmpfs", &source, "tmpfs", flags, None).unwrap();
+        // As where nothing shares its mounts.
+        let private = rustix::mount::MountPropagationFlags::PRIVATE;
+        rustix::mount::mount_change(&source, private).unwrap();
+        fs::write(source.join("file"), "mounted\n").unwrap();
+    });
+    rustix::mount::unmount(&source, rustix::mount::UnmountFlags::DETACH).unwrap();
+    assert_eq!(finish(created, output).text, "mounted\n");
 }
 
 pub(crate) fn privileged_a_failed_create_leaves_nothing() {

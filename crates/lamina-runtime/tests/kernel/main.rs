@@ -79,6 +79,10 @@ const TESTS: &[(&str, fn())] = &[
         lifecycle::privileged_a_start_ordered_ahead_needs_no_second_word,
     ),
     (
+        "privileged_what_was_mounted_since_init_was_cloned_is_seen",
+        lifecycle::privileged_what_was_mounted_since_init_was_cloned_is_seen,
+    ),
+    (
         "privileged_a_failed_create_leaves_nothing",
         lifecycle::privileged_a_failed_create_leaves_nothing,
     ),

@@ -22,6 +22,7 @@
 #![forbid(unsafe_code)]
 
 mod accounts;
+mod causes;
 mod cgroups;
 mod container;
 mod copy;
@@ -44,6 +45,7 @@ mod spec;
 mod users;
 mod volumes;
 
+pub use causes::{Cause, CauseKind};
 pub use container::cleanup::{CleanupError, CleanupFailure};
 pub use container::commit::{CommitError, CommitRequest};
 pub use container::create::CreateError;

@@ -16,6 +16,9 @@ pub(crate) struct DfArgs {
     /// Show detailed information on space usage
     #[arg(short, long)]
     pub(crate) verbose: bool,
+    /// Show what takes space that the data do not need, and what to do about it
+    #[arg(long, conflicts_with = "verbose")]
+    pub(crate) causes: bool,
     /// Format output: table, json, or a Go template
     #[arg(long, value_name = "FORMAT")]
     pub(crate) format: Option<String>,

@@ -1,5 +1,6 @@
 //! `df`: what the store takes on the disk; the sums are those of `du`.
 
+mod causes;
 mod verbose;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,6 +47,15 @@ impl Verb for DfArgs {
         let format = Format::parse(self.format.as_deref(), &TABLE).map_err(bad_format)?;
         let engine = app.engine()?;
         let ledger = Ledger::read(&engine)?;
+        if self.causes {
+            let causes = engine.causes(&ledger.space, &ledger.shares)?;
+            let text = match format {
+                Format::Json => format!("{}\n", causes::document(&causes)),
+                _ => ui::escape_lines(&causes::shown(&causes)).into_owned(),
+            };
+            ui::out(&text)?;
+            return Ok(exit_codes::SUCCESS);
+        }
         let text = match (self.verbose, format) {
             (false, format) => format
                 .render(&COLUMNS, &ledger.rows())

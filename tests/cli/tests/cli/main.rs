@@ -19,6 +19,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod causes;
 mod commit;
 mod fsck;
 mod help;

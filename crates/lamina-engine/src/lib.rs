@@ -11,7 +11,7 @@
 //!
 //! It owns these folders of the store:
 //! ```text
-//! containers/<id>/record.json       what it was made from; written once, here
+//! containers/<id>/record.json       what it was made from; written here, again by rename and update
 //! containers/<id>/{hosts,hostname,resolv.conf,lock}   state.json, exit.json and log/ are the monitor's
 //! containers/names/<name>           symbolic link to ../<id>: whoever makes it has the name
 //! volumes/<name>/{volume.json,_data}
@@ -51,6 +51,7 @@ pub use container::commit::{CommitError, CommitRequest};
 pub use container::create::CreateError;
 pub use container::diff::DiffError;
 pub use container::early::Early;
+pub use container::export::ExportError;
 pub use container::find::FindError;
 pub use container::inspect::{ContainerInspect, InspectError};
 pub use container::kill::KillError;
@@ -58,10 +59,15 @@ pub use container::list::{ContainerSummary, ListError};
 pub use container::logs::{LogsError, LogsOptions};
 pub use container::pause::PauseError;
 pub use container::remove::{RemoveError, RemoveOptions};
+pub use container::rename::RenameError;
+pub use container::restart::RestartError;
 pub use container::run::{Finished, RunError};
 pub use container::start::{Running, StartError, StartOptions};
 pub use container::state::{ContainerState, ContainerStatus, human};
+pub use container::stats::{Sample, StatsError};
 pub use container::stop::{STOP_TIMEOUT, StopError};
+pub use container::top::{Top, TopError};
+pub use container::update::UpdateError;
 pub use devices::DeviceError;
 pub use disk::ContainerUse;
 pub use engine::{Engine, EngineConfig, MakeClient, OpenError};

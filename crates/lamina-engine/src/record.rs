@@ -1,4 +1,5 @@
-//! `containers/<id>/record.json`: what a container was made from, written once by the engine.
+//! `containers/<id>/record.json`: what a container was made from, written by the engine: when it is made, and again by
+//! `rename` and `update`, under the container's lock.
 //!
 //! Everything that inspect, start, restart and commit need is in here, so that a container does
 //! not depend on its image's documents after it was made. How it fares is not: `state.json` and

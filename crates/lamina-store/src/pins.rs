@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 
 use lamina_fs::{Dir, PathError};
-use lamina_types::{DiffId, Digest, ErrorKind, ImageId};
+use lamina_types::{ContainerId, ContainerName, DiffId, Digest, ErrorKind, ImageId};
 use serde::{Deserialize, Serialize};
 
 use crate::area::Area;
@@ -117,6 +117,25 @@ impl Pins<'_> {
             Err(error) if error.is_no_document() => Ok((None, true)),
             Err(error) => Err(error),
         }
+    }
+}
+
+/// Returns the name that a container's record has; `None` where there is no record to read.
+pub(crate) fn name_of(
+    store: &Store,
+    container: &ContainerId,
+) -> Result<Option<ContainerName>, PathError> {
+    #[derive(Deserialize)]
+    struct Record {
+        name: ContainerName,
+    }
+    let record = Path::new(container.as_str()).join(RECORD);
+    match store.dir(Area::Containers)?.read(record, RECORD_LIMIT) {
+        Ok(bytes) => Ok(serde_json::from_slice::<Record>(&bytes)
+            .ok()
+            .map(|record| record.name)),
+        Err(error) if error.is_not_found() || error.is_no_document() => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

@@ -39,6 +39,13 @@ pub enum Line {
         /// The container it was taken for.
         container: ContainerId,
     },
+    /// A container that gets another name: the one that its record does not have is removed.
+    Renaming {
+        /// The container.
+        container: ContainerId,
+        /// The former name and the new one.
+        names: [ContainerName; 2],
+    },
     /// An anonymous volume, `volumes/<64 digits>`. A named one is never undone: another process
     /// may have begun to use it.
     Volume(String),

@@ -12,6 +12,7 @@ use lamina_types::{ContainerId, ContainerName, ErrorKind};
 use super::line::Line;
 use super::{DRAFTS, cgroup, process};
 use crate::area::Area;
+use crate::pins;
 use crate::removed;
 use crate::store::Store;
 use crate::trash::TrashError;
@@ -74,6 +75,7 @@ fn outlives_a_run(line: &Line) -> bool {
         | Line::RunDir(_)
         | Line::Published => false,
         Line::Removal(_)
+        | Line::Renaming { .. }
         | Line::Blob(_)
         | Line::Layer(_)
         | Line::Image(_)
@@ -87,7 +89,7 @@ fn rank(line: &Line) -> u8 {
         Line::Process { .. } => 0,
         Line::Cgroup(_) | Line::Frozen(_) => 1,
         Line::RunDir(_) => 2,
-        Line::Name { .. } => 3,
+        Line::Name { .. } | Line::Renaming { .. } => 3,
         Line::Container(_) | Line::Volume(_) => 4,
         Line::Snapshot(_) => 5,
         Line::Removal(_) => 6,
@@ -115,6 +117,15 @@ fn undo_line(store: &Store, line: &Line) -> Result<(), UndoError> {
         Line::Frozen(path) => cgroup::thaw(path)?,
         Line::RunDir(path) => remove_run_dir(path)?,
         Line::Name { name, container } => remove_name(store, name, container)?,
+        Line::Renaming { container, names } => {
+            // Where the record cannot be read, both stay: nobody else can take them.
+            let kept = pins::name_of(store, container)?;
+            for name in names {
+                if kept.as_ref().is_some_and(|kept| kept != name) {
+                    remove_name(store, name, container)?;
+                }
+            }
+        }
         Line::Container(id) => {
             store.discard(store.dir(Area::Containers)?, id.as_str())?;
         }

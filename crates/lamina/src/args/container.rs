@@ -245,6 +245,16 @@ pub(crate) struct IsolationArgs {
 /// What it may use.
 #[derive(Debug, Args)]
 pub(crate) struct LimitArgs {
+    #[command(flatten)]
+    pub(crate) limits: UpdateLimitArgs,
+    /// Optional parent cgroup for the container
+    #[arg(long, value_name = "PATH")]
+    pub(crate) cgroup_parent: Option<String>,
+}
+
+/// The limits that can be changed later.
+#[derive(Debug, Default, PartialEq, Args)]
+pub(crate) struct UpdateLimitArgs {
     /// Memory limit
     #[arg(short, long, value_name = "BYTES")]
     pub(crate) memory: Option<String>,
@@ -269,9 +279,6 @@ pub(crate) struct LimitArgs {
     /// Tune container pids limit (set -1 for unlimited)
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(crate) pids_limit: Option<i64>,
-    /// Optional parent cgroup for the container
-    #[arg(long, value_name = "PATH")]
-    pub(crate) cgroup_parent: Option<String>,
 }
 
 /// Where its image comes from.

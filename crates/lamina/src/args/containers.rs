@@ -1,6 +1,10 @@
 //! Commands on containers that exist.
 
+use std::path::PathBuf;
+
 use clap::{ArgAction, Args};
+
+use crate::args::UpdateLimitArgs;
 
 /// `lamina start`.
 #[derive(Debug, Args)]
@@ -55,9 +59,107 @@ pub(crate) struct KillArgs {
     pub(crate) containers: Vec<String>,
 }
 
+/// `lamina restart`.
+#[derive(Debug, Args)]
+pub(crate) struct RestartArgs {
+    /// Signal to send to the container
+    #[arg(short, long)]
+    pub(crate) signal: Option<String>,
+    /// Seconds to wait before killing the container
+    #[arg(
+        short,
+        long,
+        value_name = "SECONDS",
+        visible_alias = "time",
+        default_value_t = 10,
+        allow_negative_numbers = true
+    )]
+    pub(crate) timeout: i64,
+    /// Containers by name, id or unique prefix of an id
+    #[arg(value_name = "CONTAINER", required = true)]
+    pub(crate) containers: Vec<String>,
+}
+
+/// `lamina rename`.
+#[derive(Debug, Args)]
+pub(crate) struct RenameArgs {
+    /// The container by name, id or unique prefix of an id
+    #[arg(value_name = "CONTAINER")]
+    pub(crate) container: String,
+    /// Its new name
+    #[arg(value_name = "NEW_NAME")]
+    pub(crate) name: String,
+}
+
+/// `lamina update`.
+#[derive(Debug, Args)]
+pub(crate) struct UpdateArgs {
+    #[command(flatten)]
+    pub(crate) limits: UpdateLimitArgs,
+    /// Containers by name, id or unique prefix of an id
+    #[arg(value_name = "CONTAINER", required = true)]
+    pub(crate) containers: Vec<String>,
+}
+
+/// `lamina top`.
+#[derive(Debug, Args)]
+pub(crate) struct TopArgs {
+    /// The container by name, id or unique prefix of an id, then options of ps
+    // One positional: what follows the container is for ps, hyphens and all.
+    #[arg(value_name = "CONTAINER", required = true, num_args = 1.., trailing_var_arg = true,
+          allow_hyphen_values = true, hide = true)]
+    pub(crate) words: Vec<String>,
+}
+
+/// `lamina stats`.
+#[derive(Debug, Args)]
+pub(crate) struct StatsArgs {
+    /// Show all containers (default shows just running)
+    #[arg(short, long)]
+    pub(crate) all: bool,
+    /// Format output: table, json, or a Go template
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<String>,
+    /// Disable streaming stats and only pull the first result
+    #[arg(long)]
+    pub(crate) no_stream: bool,
+    /// Do not truncate output
+    #[arg(long)]
+    pub(crate) no_trunc: bool,
+    /// Containers by name, id or unique prefix of an id
+    #[arg(value_name = "CONTAINER")]
+    pub(crate) containers: Vec<String>,
+}
+
+/// `lamina port`.
+#[derive(Debug, Args)]
+pub(crate) struct PortArgs {
+    /// The container by name, id or unique prefix of an id
+    #[arg(value_name = "CONTAINER")]
+    pub(crate) container: String,
+    /// A port of the container
+    #[arg(value_name = "PRIVATE_PORT[/PROTO]")]
+    pub(crate) port: Option<String>,
+}
+
+/// `lamina export`.
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// Write to a file, instead of STDOUT
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// The container by name, id or unique prefix of an id
+    #[arg(value_name = "CONTAINER")]
+    pub(crate) container: String,
+}
+
 /// `lamina wait`.
 #[derive(Debug, Args)]
 pub(crate) struct WaitArgs {
+    /// What to wait for: the container does not run, it ends the next time, it is removed
+    #[arg(long, value_name = "CONDITION", default_value = "not-running",
+          value_parser = ["not-running", "next-exit", "removed"], hide_possible_values = false)]
+    pub(crate) condition: String,
     /// Containers by name, id or unique prefix of an id
     #[arg(value_name = "CONTAINER", required = true)]
     pub(crate) containers: Vec<String>,

@@ -11,11 +11,12 @@ mod registries;
 mod system;
 
 pub(crate) use container::{
-    ContainerArgs, CreateArgs, ExplainFormat, LimitArgs, ProgressArg, RunArgs, Stream,
+    ContainerArgs, CreateArgs, ExplainFormat, ProgressArg, RunArgs, Stream, UpdateLimitArgs,
 };
 pub(crate) use containers::{
-    CleanupArgs, CommitArgs, DiffArgs, KillArgs, LogsArgs, PauseArgs, RmArgs, StartArgs, StopArgs,
-    UnpauseArgs, WaitArgs,
+    CleanupArgs, CommitArgs, DiffArgs, ExportArgs, KillArgs, LogsArgs, PauseArgs, PortArgs,
+    RenameArgs, RestartArgs, RmArgs, StartArgs, StatsArgs, StopArgs, TopArgs, UnpauseArgs,
+    UpdateArgs, WaitArgs,
 };
 pub(crate) use images::{
     BlobsArgs, CreateMinimalArgs, ExplainArgs, HistoryArgs, ImportArgs, LoadArgs, PullArgs,

@@ -2,11 +2,12 @@
 
 use crate::args::{
     BlobsArgs, CleanupArgs, CommitArgs, ContainerPruneArgs, CreateArgs, CreateMinimalArgs, DfArgs,
-    DiffArgs, ExplainArgs, FsckArgs, HistoryArgs, ImagePruneArgs, ImagesArgs, ImportArgs, InfoArgs,
-    InspectArgs, KillArgs, LoadArgs, LoginArgs, LogoutArgs, LogsArgs, MarkdownHelpArgs,
-    MigrateArgs, PauseArgs, PruneArgs, PsArgs, PullArgs, PushArgs, RmArgs, RmiArgs, RunArgs,
-    SaveArgs, SearchTagsArgs, ServeArgs, StartArgs, StopArgs, TagArgs, TidyArgs, TreeArgs,
-    UndoArgs, UnpauseArgs, UntagArgs, VersionArgs, WaitArgs, WhyArgs,
+    DiffArgs, ExplainArgs, ExportArgs, FsckArgs, HistoryArgs, ImagePruneArgs, ImagesArgs,
+    ImportArgs, InfoArgs, InspectArgs, KillArgs, LoadArgs, LoginArgs, LogoutArgs, LogsArgs,
+    MarkdownHelpArgs, MigrateArgs, PauseArgs, PortArgs, PruneArgs, PsArgs, PullArgs, PushArgs,
+    RenameArgs, RestartArgs, RmArgs, RmiArgs, RunArgs, SaveArgs, SearchTagsArgs, ServeArgs,
+    StartArgs, StatsArgs, StopArgs, TagArgs, TidyArgs, TopArgs, TreeArgs, UndoArgs, UnpauseArgs,
+    UntagArgs, UpdateArgs, VersionArgs, WaitArgs, WhyArgs,
 };
 use crate::commands::{InspectContainer, InspectImage};
 
@@ -48,6 +49,33 @@ const UNPAUSE: Entry = entry::<UnpauseArgs>(
     "unpause",
     CONTAINER,
     "Unpause all processes within one or more containers",
+);
+const RESTART: Entry = entry::<RestartArgs>("restart", CONTAINER, "Restart one or more containers");
+const RENAME: Entry = entry::<RenameArgs>("rename", "CONTAINER NEW_NAME", "Rename a container");
+const UPDATE: Entry = entry::<UpdateArgs>(
+    "update",
+    CONTAINER,
+    "Update configuration of one or more containers",
+);
+const TOP: Entry = entry::<TopArgs>(
+    "top",
+    "CONTAINER [ps OPTIONS]",
+    "Display the running processes of a container",
+);
+const STATS: Entry = entry::<StatsArgs>(
+    "stats",
+    "[CONTAINER...]",
+    "Display a live stream of container(s) resource usage statistics",
+);
+const PORT: Entry = entry::<PortArgs>(
+    "port",
+    "CONTAINER [PRIVATE_PORT[/PROTO]]",
+    "List port mappings or a specific mapping for the container",
+);
+const EXPORT: Entry = entry::<ExportArgs>(
+    "export",
+    "CONTAINER",
+    "Export a container's filesystem as a tar archive",
 );
 const PULL: Entry = entry::<PullArgs>(
     "pull",
@@ -173,7 +201,8 @@ pub(crate) const GROUPS: [Group; 5] = [
     Group {
         title: "Containers",
         entries: &[
-            RUN, CREATE, START, STOP, KILL, PAUSE, UNPAUSE, WAIT, RM, PS, LOGS, DIFF, COMMIT,
+            RUN, CREATE, START, STOP, RESTART, KILL, PAUSE, UNPAUSE, WAIT, RM, RENAME, UPDATE, PS,
+            LOGS, TOP, STATS, PORT, DIFF, COMMIT, EXPORT,
         ],
     },
     Group {
@@ -205,16 +234,23 @@ pub(crate) const MANAGEMENT: [Group; 4] = [
             CREATE,
             START,
             STOP,
+            RESTART,
             KILL,
             PAUSE,
             UNPAUSE,
             WAIT,
             RM.also(&["remove"]),
             CONTAINER_PRUNE,
+            RENAME,
+            UPDATE,
             PS.named("ls").also(&["ps", "list"]),
             LOGS,
+            TOP,
+            STATS,
+            PORT,
             DIFF,
             COMMIT,
+            EXPORT,
             INSPECT_CONTAINER,
             CLEANUP,
         ],

@@ -1,4 +1,4 @@
-//! `start`, `stop`, `kill`, `wait`, `rm`, `cleanup`: one verb, several containers, an answer each.
+//! `start`, `stop`, `kill`, `rm`, `cleanup`: one verb, several containers, an answer each.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use lamina_types::explain::Explainer;
 use lamina_types::{ContainerId, ErrorKind, Signal};
 
 use crate::app::{App, Pulling};
-use crate::args::{CleanupArgs, KillArgs, RmArgs, StartArgs, StopArgs, WaitArgs};
+use crate::args::{CleanupArgs, KillArgs, RmArgs, StartArgs, StopArgs};
 use crate::cli::Verb;
 use crate::commands::foreground::Foreground;
 use crate::commands::run::{attached, start_failed};
@@ -31,10 +31,18 @@ pub(crate) fn each(
     names: &[String],
     act: impl Fn(&Engine, &ContainerId) -> Outcome<Option<String>>,
 ) -> Outcome<u8> {
-    let engine = app.engine()?;
+    each_of(&app.engine()?, names, act)
+}
+
+/// The same with an engine that is open.
+pub(crate) fn each_of(
+    engine: &Engine,
+    names: &[String],
+    act: impl Fn(&Engine, &ContainerId) -> Outcome<Option<String>>,
+) -> Outcome<u8> {
     let mut failed = false;
     for name in names {
-        let done = find(&engine, name).and_then(|id| act(&engine, &id));
+        let done = find(engine, name).and_then(|id| act(engine, &id));
         match done {
             Ok(answer) => ui::out(&format!("{}\n", answer.as_deref().unwrap_or(name)))?,
             Err(failure) => {
@@ -121,16 +129,7 @@ impl StartArgs {
 impl Verb for StopArgs {
     fn run(self, app: &App) -> Outcome<u8> {
         let signal = self.signal.as_deref().map(signal).transpose()?;
-        let timeout = match self.timeout {
-            -1 => None,
-            seconds => Some(Duration::from_secs(u64::try_from(seconds).map_err(
-                |_| {
-                    Failure::usage(
-                        "invalid argument for --timeout: expected seconds, or -1 to wait for ever",
-                    )
-                },
-            )?)),
-        };
+        let timeout = patience(self.timeout)?;
         each(app, &self.containers, |engine, id| {
             if let Some(signal) = signal {
                 engine.kill(id, signal).map_err(Failure::from)?;
@@ -139,6 +138,17 @@ impl Verb for StopArgs {
             Ok(None)
         })
     }
+}
+
+/// Reads the seconds of `--timeout`; -1 is for ever.
+pub(crate) fn patience(seconds: i64) -> Outcome<Option<Duration>> {
+    if seconds == -1 {
+        return Ok(None);
+    }
+    let seconds = u64::try_from(seconds).map_err(|_| {
+        Failure::usage("invalid argument for --timeout: expected seconds, or -1 to wait for ever")
+    })?;
+    Ok(Some(Duration::from_secs(seconds)))
 }
 
 impl Verb for KillArgs {
@@ -172,38 +182,9 @@ pub(crate) fn ended(engine: &Engine, id: &ContainerId) {
     }
 }
 
-fn signal(text: &str) -> Outcome<Signal> {
+pub(crate) fn signal(text: &str) -> Outcome<Signal> {
     text.parse()
         .map_err(|error| Failure::new(error, ErrorKind::InvalidArgument).exits(exit_codes::ENGINE))
-}
-
-impl Verb for WaitArgs {
-    fn run(self, app: &App) -> Outcome<u8> {
-        each(app, &self.containers, |engine, id| {
-            Ok(Some(wait(app, engine, id)?.to_string()))
-        })
-    }
-}
-
-/// Waits until a container does not run; returns its exit code.
-fn wait(app: &App, engine: &Engine, id: &ContainerId) -> Outcome<u64> {
-    /// How soon to look again where nobody tells of the end: the monitor was killed, or is about
-    /// to write its record.
-    const INTERVAL: Duration = Duration::from_millis(50);
-    let bundle = app.run.join("containers").join(id.as_str());
-    loop {
-        if let Ok(mut session) = lamina_monitor::connect(&bundle)
-            && let Ok(exit) = session.wait()
-        {
-            return Ok(exit.code.into());
-        }
-        let inspect = engine.inspect(id).map_err(Failure::from)?;
-        let state = serde_json::to_value(inspect).unwrap_or_default()["State"].take();
-        if state["Running"] != true {
-            return Ok(state["ExitCode"].as_u64().unwrap_or(0));
-        }
-        std::thread::sleep(INTERVAL);
-    }
 }
 
 impl Verb for RmArgs {

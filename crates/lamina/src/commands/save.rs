@@ -67,13 +67,14 @@ impl SaveArgs {
     }
 }
 
-fn path_failure(error: PathError) -> Failure {
+/// Returns the failure of a path.
+pub(crate) fn path_failure(error: PathError) -> Failure {
     let kind = error.kind();
     Failure::new(error, kind)
 }
 
 /// Standard output as a file: an archive is no text with lines.
-fn stdout() -> Outcome<File> {
+pub(crate) fn stdout() -> Outcome<File> {
     let fd = io::stdout().as_fd().try_clone_to_owned();
     let fd = fd.map_err(|error| {
         let kind = ErrorKind::of_io(&error);
@@ -83,14 +84,14 @@ fn stdout() -> Outcome<File> {
 }
 
 /// A file that appears when it is whole: what was there stays until then.
-struct Output {
+pub(crate) struct Output {
     folder: Dir,
     name: PathBuf,
 }
 
 impl Output {
-    /// As Docker checks the path before it begins.
-    fn create(path: &Path) -> Outcome<Self> {
+    /// Checks the path before anything begins, as Docker does.
+    pub(crate) fn create(path: &Path) -> Outcome<Self> {
         let bad = |text: String| Failure::said(ErrorKind::InvalidArgument, text);
         let shown = path.display();
         let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
@@ -119,11 +120,13 @@ impl Output {
         }
     }
 
-    fn file(&self) -> Result<File, PathError> {
+    /// Returns the file, which has no name yet.
+    pub(crate) fn file(&self) -> Result<File, PathError> {
         self.folder.unnamed_file(0o600)
     }
 
-    fn finish(&self, file: &File) -> Result<(), PathError> {
+    /// Gives the file its name, in the place of what had it.
+    pub(crate) fn finish(&self, file: &File) -> Result<(), PathError> {
         match self.folder.publish(file, &self.name) {
             Err(error) if error.is_already_exists() => {
                 let pid = rustix::process::getpid().as_raw_nonzero();

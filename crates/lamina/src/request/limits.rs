@@ -4,13 +4,13 @@ use lamina_types::Resources;
 use lamina_types::quantity::{check_cpu_list, parse_bytes, parse_nano_cpus};
 
 use super::bad;
-use crate::args::LimitArgs;
+use crate::args::UpdateLimitArgs;
 use crate::failure::{Failure, Outcome};
 
 /// Docker's least memory limit: less does not hold init.
 const MEMORY_MIN: u64 = 6 << 20;
 
-pub(super) fn resources(args: &LimitArgs) -> Outcome<Resources> {
+pub(crate) fn resources(args: &UpdateLimitArgs) -> Outcome<Resources> {
     let memory = positive("--memory", args.memory.as_deref())?;
     if memory.is_some_and(|bytes| bytes < MEMORY_MIN) {
         return Err(Failure::usage("minimum memory limit allowed is 6MB"));

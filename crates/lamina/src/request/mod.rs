@@ -17,6 +17,7 @@ use lamina_types::mount::MountSpec;
 use crate::args::ContainerArgs;
 use crate::environment::Environment;
 use crate::failure::{Failure, Outcome};
+pub(crate) use limits::resources;
 
 /// Capabilities of Docker's default set that `--hardened` leaves out, as Podman does.
 const HARDENED_DROPS: [&str; 3] = ["MKNOD", "NET_RAW", "AUDIT_WRITE"];
@@ -63,7 +64,7 @@ pub(crate) fn create_request(
         labels: environment::labels(&args.label, &args.label_file)?,
         process: process(args, words, context)?,
         isolation: isolation(args, context)?,
-        resources: limits::resources(&args.limits)?,
+        resources: resources(&args.limits.limits)?,
         cgroup_parent: limits::cgroup_parent(args.limits.cgroup_parent.as_deref())?,
         mounts: mounts(args, context.cwd)?,
         read_only: args.files.read_only,

@@ -14,6 +14,7 @@ fn version() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "the help is as long as it is")]
 fn help_lists_the_commands_in_groups() {
     let host = Host::new();
     assert_snapshot!(transcript(&host, &["--help"]), @r"
@@ -27,15 +28,22 @@ fn help_lists_the_commands_in_groups() {
       create      Create a new container
       start       Start one or more stopped containers
       stop        Stop one or more running containers
+      restart     Restart one or more containers
       kill        Kill one or more running containers
       pause       Pause all processes within one or more containers
       unpause     Unpause all processes within one or more containers
       wait        Wait until containers stop, then print their exit codes
       rm          Remove one or more containers
+      rename      Rename a container
+      update      Update configuration of one or more containers
       ps          List containers
       logs        Fetch the logs of a container
+      top         Display the running processes of a container
+      stats       Display a live stream of container(s) resource usage statistics
+      port        List port mappings or a specific mapping for the container
       diff        Inspect changes to files or directories on a container's filesystem
       commit      Create a new image from a container's changes
+      export      Export a container's filesystem as a tar archive
 
     Images:
       pull        Download an image from a registry

@@ -2,7 +2,9 @@
 //!
 //! - `help`: what is printed without a container: help, version, mistakes in the arguments;
 //! - `run`: containers of the built-in image, their exit codes, output and end;
+//! - `alter`: containers that are renamed, restarted, and given other limits;
 //! - `commit`: containers that become images;
+//! - `files`: files out of containers and into them;
 //! - `fsck`: damage, and the other commands in a damaged store;
 //! - `ledger`: what things take on the disk, and what keeps them;
 //! - `lists`: what lists and documents show;
@@ -11,6 +13,7 @@
 //! - `storage`: storage modes, and from one to the other;
 //! - `tty`: a real terminal;
 //! - `undo`: removals that are taken back;
+//! - `watch`: looking at what runs;
 //! - `killed`: killed and interrupted commands;
 //! - `pause`: containers whose processes stand still;
 //! - `prune`: what nobody uses goes;
@@ -19,8 +22,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod alter;
 mod causes;
 mod commit;
+mod files;
 mod fsck;
 mod help;
 mod images;
@@ -37,3 +42,4 @@ mod save;
 mod storage;
 mod tty;
 mod undo;
+mod watch;

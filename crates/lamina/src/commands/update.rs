@@ -1,0 +1,23 @@
+//! `update`.
+
+use crate::app::App;
+use crate::args::{UpdateArgs, UpdateLimitArgs};
+use crate::cli::Verb;
+use crate::commands::containers::each;
+use crate::failure::{Failure, Outcome};
+use crate::request::resources;
+
+impl Verb for UpdateArgs {
+    fn run(self, app: &App) -> Outcome<u8> {
+        if self.limits == UpdateLimitArgs::default() {
+            return Err(Failure::usage(
+                "you must provide one or more flags when using this command",
+            ));
+        }
+        let limits = resources(&self.limits)?;
+        each(app, &self.containers, |engine, id| {
+            engine.update(id, &limits).map_err(Failure::from)?;
+            Ok(None)
+        })
+    }
+}

@@ -5,6 +5,8 @@
 //! - `alter`: containers that are renamed, restarted, and given other limits;
 //! - `commit`: containers that become images;
 //! - `files`: files out of containers and into them;
+//! - `causes`: what fills a disk;
+//! - `copy_up`: what the first write to a file of the image costs;
 //! - `fsck`: damage, and the other commands in a damaged store;
 //! - `ledger`: what things take on the disk, and what keeps them;
 //! - `lists`: what lists and documents show;
@@ -25,6 +27,7 @@
 mod alter;
 mod causes;
 mod commit;
+mod copy_up;
 mod files;
 mod fsck;
 mod help;

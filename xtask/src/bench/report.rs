@@ -45,7 +45,7 @@ pub(super) fn table(times: &Times, base: &str, unit: &str) -> String {
     let mut text = format!("| | median ms | min | max | {unit} |\n|---|---|---|---|---|\n");
     for (name, times) in times {
         let middle = median(times);
-        let least = times.iter().copied().fold(f64::INFINITY, f64::min);
+        let least = least(times);
         let most = times.iter().copied().fold(0.0, f64::max);
         let ratio = base.map_or_else(|| "–".to_owned(), |base| format!("{:.2}", middle / base));
         let _ = writeln!(
@@ -54,6 +54,11 @@ pub(super) fn table(times: &Times, base: &str, unit: &str) -> String {
         );
     }
     text
+}
+
+/// Returns the least: what it takes when nothing else runs.
+pub(super) fn least(times: &[f64]) -> f64 {
+    times.iter().copied().fold(f64::INFINITY, f64::min)
 }
 
 /// Returns the median.

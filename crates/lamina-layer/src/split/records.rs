@@ -6,8 +6,9 @@ use zstd::stream::{read::Decoder, write::Encoder};
 
 use super::{MAGIC, MAX_RAW, ObjectId, ObjectRef, REFERENCE, SplitError, VERSION};
 
-/// Fast, and what headers repeat is found at any level.
-const LEVEL: i32 = 3;
+/// The fastest: what headers repeat is found at any level, and 3 saves a further 4 % for twice the
+/// time.
+const LEVEL: i32 = 1;
 /// The largest window a stream may ask for, as a power of two: 8 MiB.
 const WINDOW_LOG: u32 = 23;
 

@@ -47,25 +47,21 @@ pub struct PoolWriter<'a> {
     op: &'a Operation,
     current: Option<Current>,
     pending: Vec<Pending>,
-    /// The short contents of the batch, one after the other: memory that is used again and again.
-    short: Vec<u8>,
-    /// Bytes of the batch that are held elsewhere.
-    pending_bytes: usize,
+    /// The contents of the batch that have no file yet, one after the other: memory that is used
+    /// again and again, because making new pages costs more than filling them.
+    held: Vec<u8>,
     /// What each content takes, in the order they came.
     blocks: Vec<u64>,
     /// How many contents were here, and how many were not.
     known: u64,
     unknown: u64,
-    /// The buffer of a long content that was here: pages that need not be made again.
-    spare: Vec<u8>,
     failure: Option<PoolError>,
 }
 
 #[derive(Debug)]
 enum Current {
-    /// Where it is in `short`.
-    Short(Range<usize>),
-    Bytes(Vec<u8>),
+    /// Where it is in `held`.
+    Held(Range<usize>),
     File(File),
     /// With the regions that are left.
     Parts(File, Vec<SparsePart>),
@@ -89,12 +85,10 @@ impl<'a> PoolWriter<'a> {
             op,
             current: None,
             pending: Vec::new(),
-            short: Vec::new(),
-            pending_bytes: 0,
+            held: Vec::new(),
             blocks: Vec::new(),
             known: 0,
             unknown: 0,
-            spare: Vec::new(),
             failure: None,
         }
     }
@@ -112,10 +106,12 @@ impl<'a> PoolWriter<'a> {
     }
 
     /// Puts one content at hand into the pool; [`PoolWriter::finish`] makes sure that it is there.
-    pub fn put(&mut self, bytes: Vec<u8>) -> Result<ObjectId, PoolError> {
-        let id = ObjectId::of(&bytes);
-        let size = bytes.len() as u64;
-        self.add(id, size, false, Current::Bytes(bytes))?;
+    pub fn put(&mut self, bytes: &[u8]) -> Result<ObjectId, PoolError> {
+        let id = ObjectId::of(bytes);
+        let start = self.held.len();
+        self.held.extend_from_slice(bytes);
+        let content = Current::Held(start..self.held.len());
+        self.add(id, bytes.len() as u64, false, content)?;
         Ok(id)
     }
 
@@ -126,9 +122,6 @@ impl<'a> PoolWriter<'a> {
         holes: bool,
         content: Current,
     ) -> Result<(), PoolError> {
-        if let Current::Bytes(bytes) = &content {
-            self.pending_bytes += bytes.len();
-        }
         let place = self.blocks.len();
         self.blocks.push(0);
         self.pending.push(Pending {
@@ -138,7 +131,7 @@ impl<'a> PoolWriter<'a> {
             holes,
             content,
         });
-        if self.pending.len() >= BATCH || self.pending_bytes + self.short.len() >= BATCH_BYTES {
+        if self.pending.len() >= BATCH || self.held.len() >= BATCH_BYTES {
             self.store_batch()?;
         }
         Ok(())
@@ -146,11 +139,10 @@ impl<'a> PoolWriter<'a> {
 
     fn store_batch(&mut self) -> Result<(), PoolError> {
         let pending = std::mem::take(&mut self.pending);
-        self.pending_bytes = 0;
         if !pending.is_empty() {
             self.store_pending(pending)?;
         }
-        self.short.clear();
+        self.held.clear();
         Ok(())
     }
 
@@ -164,7 +156,6 @@ impl<'a> PoolWriter<'a> {
                 Found::Here { blocks } => {
                     self.blocks[one.place] = blocks;
                     self.known += 1;
-                    self.recycle(one.content);
                     continue;
                 }
                 Found::Damaged => pool.drop_damaged(&one.id)?,
@@ -199,8 +190,7 @@ impl<'a> PoolWriter<'a> {
     fn write(&self, one: Pending, batch: Batch) -> Result<(usize, ObjectId, u64, File), PoolError> {
         let file = match one.content {
             Current::File(file) | Current::Parts(file, _) => file,
-            Current::Bytes(bytes) => self.file_of(&bytes)?,
-            Current::Short(range) => self.file_of(&self.short[range])?,
+            Current::Held(range) => self.file_of(&self.held[range])?,
         };
         let seal = Seal {
             id: one.id,
@@ -259,14 +249,6 @@ impl<'a> PoolWriter<'a> {
         }
     }
 
-    fn recycle(&mut self, content: Current) {
-        if let Current::Bytes(bytes) = content
-            && bytes.capacity() > self.spare.capacity()
-        {
-            self.spare = bytes;
-        }
-    }
-
     fn begin_file(&mut self, entry: &Entry) -> Result<Current, PoolError> {
         let at = || self.store.pool().path();
         if let Kind::Sparse { size, parts } = &entry.kind {
@@ -278,14 +260,11 @@ impl<'a> PoolWriter<'a> {
         if entry.stored > self.in_memory() {
             return Ok(Current::File(unnamed(self.store)?));
         }
-        if entry.stored <= IN_MEMORY {
-            let end = self.short.len();
-            return Ok(Current::Short(end..end));
-        }
-        let mut buffer = std::mem::take(&mut self.spare);
-        buffer.clear();
-        buffer.reserve_exact(usize::try_from(entry.stored).unwrap_or(0));
-        Ok(Current::Bytes(buffer))
+        let start = self.held.len();
+        // At most 64 MiB.
+        self.held
+            .reserve(usize::try_from(entry.stored).unwrap_or(0));
+        Ok(Current::Held(start..start))
     }
 }
 
@@ -303,13 +282,9 @@ impl Bodies for PoolWriter<'_> {
     fn data(&mut self, bytes: &[u8]) -> io::Result<()> {
         let written = match &mut self.current {
             None => Ok(()),
-            Some(Current::Short(range)) => {
-                self.short.extend_from_slice(bytes);
-                range.end = self.short.len();
-                Ok(())
-            }
-            Some(Current::Bytes(all)) => {
-                all.extend_from_slice(bytes);
+            Some(Current::Held(range)) => {
+                self.held.extend_from_slice(bytes);
+                range.end = self.held.len();
                 Ok(())
             }
             Some(Current::File(file)) => file.write_all(bytes),

@@ -56,7 +56,7 @@ fn pooled(store: &Store, op: &Operation, contents: &[&[u8]]) -> (DiffId, Vec<Obj
     let mut writer = PoolWriter::new(store, op);
     let ids: Vec<ObjectId> = contents
         .iter()
-        .map(|bytes| writer.put(bytes.to_vec()).unwrap())
+        .map(|bytes| writer.put(bytes).unwrap())
         .collect();
     let blocks = writer.finish().unwrap();
     let records = ids.iter().zip(contents).zip(blocks);
@@ -109,7 +109,7 @@ fn image_of(store: &Store, op: &Operation, name: &str, layers: &[DiffId]) -> Sam
 /// A content that no layer has.
 fn pool_content(store: &Store, op: &Operation, content: &[u8]) -> ObjectKey {
     let mut writer = PoolWriter::new(store, op);
-    let id = writer.put(content.to_vec()).unwrap();
+    let id = writer.put(content).unwrap();
     writer.finish().unwrap();
     ObjectKey::from(&id)
 }

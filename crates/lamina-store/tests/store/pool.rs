@@ -20,7 +20,7 @@ use crate::{Host, digest_of, names, write_file};
 
 fn put(store: &Store, op: &Operation, contents: &[Vec<u8>]) -> Vec<ObjectId> {
     let mut writer = PoolWriter::new(store, op);
-    let ids = contents.iter().map(|c| writer.put(c.clone()).unwrap());
+    let ids = contents.iter().map(|c| writer.put(c).unwrap());
     let ids = ids.collect();
     let blocks = writer.finish().unwrap();
     assert_eq!(blocks.len(), contents.len());
@@ -103,7 +103,7 @@ fn a_hit_is_compared_and_damage_is_repaired() {
     // Another content by that name: what 128 equal bits would be.
     std::fs::rename(path_of(&store, &ids[1]), path_of(&store, &ids[0])).unwrap();
     let mut writer = PoolWriter::new(&store, &op);
-    writer.put(contents[0].clone()).unwrap();
+    writer.put(&contents[0]).unwrap();
     let error = writer.finish().unwrap_err();
     assert!(matches!(error, PoolError::Collision { .. }), "{error}");
     assert_eq!(error.kind(), ErrorKind::DataLoss);

@@ -28,7 +28,7 @@ fn object(n: u8) -> Vec<u8> {
 /// Puts ninety objects into the pool.
 fn pool(store: &Store, op: &Operation, first: u8) -> Vec<ObjectId> {
     let mut writer = PoolWriter::new(store, op);
-    let ids = (first..first + 90).map(|n| writer.put(object(n)).unwrap());
+    let ids = (first..first + 90).map(|n| writer.put(&object(n)).unwrap());
     let ids = ids.collect();
     writer.finish().unwrap();
     ids

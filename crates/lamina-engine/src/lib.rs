@@ -48,6 +48,7 @@ mod volumes;
 pub use causes::{Cause, CauseKind};
 pub use container::cleanup::{CleanupError, CleanupFailure};
 pub use container::commit::{CommitError, CommitRequest};
+pub use container::cp::{CopyError, Files, Found};
 pub use container::create::CreateError;
 pub use container::diff::DiffError;
 pub use container::early::Early;

@@ -1,10 +1,15 @@
 //! Root filesystems as the engine meets them: found through the snapshotter, looked into unmounted.
 
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
+use std::thread;
 
 use lamina_fs::{PathError, Root};
 use lamina_snapshot::{MountError, PrepareError, ProbeError, mount_detached};
 use lamina_types::{ErrorKind, Rootfs, Source};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::thread::{ThreadNameSpaceType, UnshareFlags, move_into_thread_name_spaces};
 
 /// Why a root filesystem cannot be had or looked into.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +66,24 @@ pub(crate) fn split(rootfs: Rootfs) -> Option<(PathBuf, Rootfs)> {
         options,
     };
     Some((upper, below))
+}
+
+/// Opens the root directory of a process that lives, as that sees it, with everything that is
+/// mounted there.
+///
+/// `/proc/PID/root` would be what the process has made its root since; the mount namespace's own
+/// is taken, by a thread that enters it, opens one directory and ends. Nothing is executed.
+pub(crate) fn of_process(pidfd: &OwnedFd) -> Result<Root, Errno> {
+    let pidfd = pidfd.as_fd();
+    let enter = || {
+        // A thread that shares its root and working directory with others may not enter.
+        lamina_sys::namespace::unshare(UnshareFlags::FS)?;
+        move_into_thread_name_spaces(pidfd, ThreadNameSpaceType::MOUNT)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::open("/", flags, Mode::empty())
+    };
+    let opened = thread::scope(|scope| scope.spawn(enter).join());
+    Ok(Root::from_fd(opened.unwrap_or(Err(Errno::AGAIN))?))
 }
 
 /// Opens the merged tree of a root filesystem that no container has mounted, to be read only.

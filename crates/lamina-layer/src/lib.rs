@@ -4,7 +4,8 @@
 //! - [`apply()`] writes a layer's tar into an empty directory, in overlayfs' own forms, in one
 //!   streaming pass.
 //! - [`diff()`] reads an overlay upper directory back as a list of [`Change`]s, and [`capture()`] as
-//!   a layer's tar; [`Archiver`] makes a tar of any tree on the disk.
+//!   a layer's tar; [`Archiver`] makes a tar of any tree on the disk, and
+//!   [`extract()`] puts one into a tree that is in use.
 //! - [`split()`] keeps what a tar is beside its files' contents, [`rebuild()`] makes the identical tar
 //!   again, [`SplitReader`] yields its entries.
 //! - [`LayerTree`] is what a layer means, in memory: the same rules as [`apply()`], nothing written.
@@ -25,6 +26,7 @@ mod apply;
 mod archive;
 mod capture;
 mod diff;
+mod extract;
 mod limits;
 mod path;
 mod split;
@@ -35,6 +37,7 @@ pub use apply::{Applied, ApplyError, Refusal, apply, apply_keeping};
 pub use archive::{ArchiveError, Archiver, LinkKey, link_key};
 pub use capture::{Below, CaptureError, capture};
 pub use diff::{Change, ChangeKind, DiffError, Lower, diff};
+pub use extract::{ExtractError, extract};
 pub use limits::Limits;
 pub use path::{Shown, clean_path};
 pub use split::{

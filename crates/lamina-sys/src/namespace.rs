@@ -1,4 +1,4 @@
-//! unshare(2) for the calling, only, thread.
+//! unshare(2) for the calling thread.
 
 use rustix::io::Errno;
 use rustix::thread::{UnshareFlags, unshare_unsafe};

@@ -125,6 +125,7 @@ from_errors!(
     lamina_engine::CheckupError,
     lamina_engine::CleanupError,
     lamina_engine::CommitError,
+    lamina_engine::CopyError,
     lamina_engine::CreateError,
     lamina_engine::DiffError,
     lamina_engine::ExportError,

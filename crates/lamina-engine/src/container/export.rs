@@ -11,6 +11,7 @@ use lamina_layer::{ArchiveError, Archiver, link_key};
 use lamina_monitor::LivenessError;
 use lamina_types::{ContainerId, ErrorKind};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::io::Errno;
 
 use crate::Engine;
 use crate::container::cleanup;
@@ -100,7 +101,7 @@ pub(crate) fn archive_below<W: Write>(
                     let below = Level::read(dir, path)?;
                     stack.push(below);
                 }
-                Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => {}
+                Err(Errno::NOENT | Errno::NOTDIR) => {}
                 Err(error) => return Err(error).at("open", path)?,
             }
         }

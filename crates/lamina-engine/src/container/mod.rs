@@ -9,6 +9,7 @@
 
 pub(crate) mod cleanup;
 pub(crate) mod commit;
+pub(crate) mod cp;
 pub(crate) mod create;
 pub(crate) mod diff;
 pub(crate) mod early;

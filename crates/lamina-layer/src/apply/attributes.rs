@@ -13,7 +13,7 @@ use super::ApplyError;
 use crate::tar::{Meta, Time};
 
 /// Owner, mode, attributes and time of what cannot be opened without side effects.
-pub(super) fn named_meta(
+pub(crate) fn named_meta(
     parent: &OwnedFd,
     name: &[u8],
     path: &[u8],
@@ -48,7 +48,7 @@ pub(crate) fn wanted(name: &[u8]) -> bool {
     !name.starts_with(b"trusted.overlay.") && !name.starts_with(b"user.overlay.")
 }
 
-pub(super) fn set_xattrs(fd: &OwnedFd, meta: &Meta) -> rustix::io::Result<()> {
+pub(crate) fn set_xattrs(fd: &OwnedFd, meta: &Meta) -> rustix::io::Result<()> {
     for (name, value) in meta.xattrs.iter().filter(|(name, _)| wanted(name)) {
         ignore_unsupported(rustix::fs::fsetxattr(
             fd,
@@ -78,7 +78,7 @@ fn ignore_unsupported(result: rustix::io::Result<()>) -> rustix::io::Result<()> 
     }
 }
 
-pub(super) fn link_fd(target: &OwnedFd, parent: &OwnedFd, name: &[u8]) -> rustix::io::Result<()> {
+pub(crate) fn link_fd(target: &OwnedFd, parent: &OwnedFd, name: &[u8]) -> rustix::io::Result<()> {
     match rustix::fs::linkat(target, "", parent, name, AtFlags::EMPTY_PATH) {
         // Without CAP_DAC_READ_SEARCH, before 6.10.
         Err(Errno::NOENT) => {
@@ -104,11 +104,11 @@ fn timestamps(time: Time) -> Timestamps {
 }
 
 /// Sets the modification time of a name without following it.
-pub(super) fn set_time(parent: BorrowedFd<'_>, name: &[u8], time: Time) -> rustix::io::Result<()> {
+pub(crate) fn set_time(parent: BorrowedFd<'_>, name: &[u8], time: Time) -> rustix::io::Result<()> {
     rustix::fs::utimensat(parent, name, &timestamps(time), AtFlags::SYMLINK_NOFOLLOW)
 }
 
-pub(super) fn set_fd_time(fd: BorrowedFd<'_>, time: Time) -> rustix::io::Result<()> {
+pub(crate) fn set_fd_time(fd: BorrowedFd<'_>, time: Time) -> rustix::io::Result<()> {
     rustix::fs::futimens(fd, &timestamps(time))
 }
 

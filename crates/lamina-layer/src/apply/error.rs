@@ -93,7 +93,7 @@ impl ApplyError {
         }
     }
 
-    pub(super) fn at(path: &[u8], act: &'static str, error: Errno) -> Self {
+    pub(crate) fn at(path: &[u8], act: &'static str, error: Errno) -> Self {
         Self::Io {
             act,
             path: path.to_vec(),

@@ -18,13 +18,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
-pub(crate) use attributes::wanted;
+pub(crate) use attributes::{named_meta, set_time, wanted};
 pub use error::{ApplyError, Refusal};
 use rustix::io::Errno;
 
 use crate::path::{BadPath, clean, split};
 use crate::tar::{Entry, Kind, TarReader, Time};
 use crate::{Limits, TarError};
+pub(crate) use node::{write_all, write_parts};
 use parents::Parents;
 pub(crate) use whiteout::Mark;
 

@@ -268,7 +268,7 @@ impl Layer<'_> {
     }
 }
 
-fn write_all<R: BufRead>(
+pub(crate) fn write_all<R: BufRead>(
     fd: &OwnedFd,
     path: &[u8],
     reader: &mut TarReader<R>,
@@ -289,7 +289,7 @@ fn write_all<R: BufRead>(
 }
 
 /// Writes the regions where they belong; what is between them stays a hole.
-fn write_parts<R: BufRead>(
+pub(crate) fn write_parts<R: BufRead>(
     fd: &OwnedFd,
     path: &[u8],
     reader: &mut TarReader<R>,

@@ -213,6 +213,26 @@ pub(crate) struct DiffArgs {
     pub(crate) container: String,
 }
 
+/// `lamina cp`.
+#[derive(Debug, Args)]
+pub(crate) struct CpArgs {
+    /// Archive mode (copy all uid/gid information)
+    #[arg(short, long)]
+    pub(crate) archive: bool,
+    /// Always follow symbol link in SRC_PATH
+    #[arg(short = 'L', long)]
+    pub(crate) follow_link: bool,
+    /// Suppress progress output during copy
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// What is copied: CONTAINER:PATH, a local path, or - for a tar on STDIN
+    #[arg(value_name = "SRC_PATH")]
+    pub(crate) from: String,
+    /// Where it goes: CONTAINER:PATH, a local path, or - for a tar on STDOUT
+    #[arg(value_name = "DEST_PATH")]
+    pub(crate) to: String,
+}
+
 /// `lamina commit`.
 #[derive(Debug, Args)]
 pub(crate) struct CommitArgs {

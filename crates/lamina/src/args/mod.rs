@@ -14,7 +14,7 @@ pub(crate) use container::{
     ContainerArgs, CreateArgs, ExplainFormat, ProgressArg, RunArgs, Stream, UpdateLimitArgs,
 };
 pub(crate) use containers::{
-    CleanupArgs, CommitArgs, DiffArgs, ExportArgs, KillArgs, LogsArgs, PauseArgs, PortArgs,
+    CleanupArgs, CommitArgs, CpArgs, DiffArgs, ExportArgs, KillArgs, LogsArgs, PauseArgs, PortArgs,
     RenameArgs, RestartArgs, RmArgs, StartArgs, StatsArgs, StopArgs, TopArgs, UnpauseArgs,
     UpdateArgs, WaitArgs,
 };

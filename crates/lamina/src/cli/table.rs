@@ -1,8 +1,8 @@
 //! The table of commands: names, usage, one line each, and where they stand.
 
 use crate::args::{
-    BlobsArgs, CleanupArgs, CommitArgs, ContainerPruneArgs, CreateArgs, CreateMinimalArgs, DfArgs,
-    DiffArgs, ExplainArgs, ExportArgs, FsckArgs, HistoryArgs, ImagePruneArgs, ImagesArgs,
+    BlobsArgs, CleanupArgs, CommitArgs, ContainerPruneArgs, CpArgs, CreateArgs, CreateMinimalArgs,
+    DfArgs, DiffArgs, ExplainArgs, ExportArgs, FsckArgs, HistoryArgs, ImagePruneArgs, ImagesArgs,
     ImportArgs, InfoArgs, InspectArgs, KillArgs, LoadArgs, LoginArgs, LogoutArgs, LogsArgs,
     MarkdownHelpArgs, MigrateArgs, PauseArgs, PortArgs, PruneArgs, PsArgs, PullArgs, PushArgs,
     RenameArgs, RestartArgs, RmArgs, RmiArgs, RunArgs, SaveArgs, SearchTagsArgs, ServeArgs,
@@ -71,6 +71,11 @@ const PORT: Entry = entry::<PortArgs>(
     "port",
     "CONTAINER [PRIVATE_PORT[/PROTO]]",
     "List port mappings or a specific mapping for the container",
+);
+const CP: Entry = entry::<CpArgs>(
+    "cp",
+    "CONTAINER:SRC_PATH DEST_PATH|- | SRC_PATH|- CONTAINER:DEST_PATH",
+    "Copy files/folders between a container and the local filesystem",
 );
 const EXPORT: Entry = entry::<ExportArgs>(
     "export",
@@ -202,7 +207,7 @@ pub(crate) const GROUPS: [Group; 5] = [
         title: "Containers",
         entries: &[
             RUN, CREATE, START, STOP, RESTART, KILL, PAUSE, UNPAUSE, WAIT, RM, RENAME, UPDATE, PS,
-            LOGS, TOP, STATS, PORT, DIFF, COMMIT, EXPORT,
+            LOGS, TOP, STATS, PORT, DIFF, COMMIT, CP, EXPORT,
         ],
     },
     Group {
@@ -250,6 +255,7 @@ pub(crate) const MANAGEMENT: [Group; 4] = [
             PORT,
             DIFF,
             COMMIT,
+            CP,
             EXPORT,
             INSPECT_CONTAINER,
             CLEANUP,

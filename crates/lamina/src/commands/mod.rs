@@ -3,6 +3,7 @@
 mod blobs;
 mod commit;
 mod containers;
+mod cp;
 mod df;
 mod diff;
 mod explain;

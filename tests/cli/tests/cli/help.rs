@@ -43,6 +43,7 @@ fn help_lists_the_commands_in_groups() {
       port        List port mappings or a specific mapping for the container
       diff        Inspect changes to files or directories on a container's filesystem
       commit      Create a new image from a container's changes
+      cp          Copy files/folders between a container and the local filesystem
       export      Export a container's filesystem as a tar archive
 
     Images:

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::AsFd;
 
 use lamina_layer::Limits;
+use lamina_snapshot::{Snapshotter, StorageMode};
 use lamina_store::{Line, Operation};
 use lamina_types::oci::Descriptor;
 use lamina_types::{DiffId, ErrorKind};
@@ -21,6 +22,8 @@ pub struct Migrated {
     pub converted: Vec<DiffId>,
     /// Layers that were not, each with the reason; they work as before.
     pub failed: Vec<(DiffId, MigrateError)>,
+    /// Layers whose trees were let go: the pool has their contents, and nothing stands on them.
+    pub trees: Vec<DiffId>,
 }
 
 /// Why a layer cannot be converted.
@@ -58,7 +61,8 @@ impl Images<'_> {
     /// image what the storage mode needs. Idempotent; whatever was done by then survives a kill.
     ///
     /// A layer whose tar cannot be made again from the stream and the tree (files that its tar
-    /// replaced were not kept by older builds) is left as it was, with its blob.
+    /// replaced were not kept by older builds) is left as it was, with its blob. Where the mode is
+    /// `erofs`, the trees of what is in the pool then go, so that every file is stored once.
     pub fn migrate(&self) -> Result<Migrated, FindError> {
         let op = self.store.ops().begin("migrate", &[]);
         let op = op.map_err(StoreFault::from)?;
@@ -89,6 +93,12 @@ impl Images<'_> {
             }
         }
         op.finish().map_err(StoreFault::from)?;
+        let pooling = self.snapshots.map(Snapshotter::mode) == Some(StorageMode::Erofs);
+        if pooling {
+            let layers: Vec<DiffId> = seen.into_iter().collect();
+            let dropped = self.store.layers().drop_trees(&layers);
+            migrated.trees = dropped.map_err(StoreFault::from)?;
+        }
         Ok(migrated)
     }
 

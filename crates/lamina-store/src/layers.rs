@@ -19,6 +19,7 @@ mod convert;
 mod draft;
 mod parts;
 mod stored;
+mod trees;
 
 use std::path::{Path, PathBuf};
 

@@ -16,6 +16,9 @@ mod layers;
 mod mend;
 mod remedy;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
 use lamina_snapshot::check_generated;
 use lamina_store::{CheckError, CheckOptions, CheckWatch, Fault, Finding, MendError, Subject};
 use lamina_types::{DiffId, ErrorKind};
@@ -58,33 +61,50 @@ impl Images<'_> {
         options: CheckOptions,
         watch: CheckWatch<'_>,
     ) -> Result<Vec<Finding>, FsckError> {
+        let threads = options.threads.max(1);
         let mut findings = self.store.check(options, watch)?;
         let damaged = |findings: &[Finding], diff_id: &DiffId| {
             findings
                 .iter()
                 .any(|one| one.subject == Subject::Layer(diff_id.clone()))
         };
-        let mut generated = Vec::new();
-        for diff_ids in self.stacks()? {
-            // What is made of damaged layers cannot be judged; it is made anew with them.
-            if diff_ids.iter().any(|one| damaged(&findings, one)) {
-                continue;
-            }
-            // An error is that of a layer which has just been removed.
-            for (name, reason) in check_generated(self.store, &diff_ids).unwrap_or_default() {
-                generated.push(Finding::new(
-                    Subject::Generated(name),
-                    Fault::Damaged,
-                    reason,
-                ));
-            }
-        }
+        // What is made of damaged layers cannot be judged; it is made anew with them.
+        let mut stacks = self.stacks()?;
+        stacks.retain(|diff_ids| !diff_ids.iter().any(|one| damaged(&findings, one)));
         let owners = self.store.owners()?;
-        for mut finding in generated {
+        for (name, reason) in self.wrong_generated(&stacks, threads) {
+            let mut finding = Finding::new(Subject::Generated(name), Fault::Damaged, reason);
             finding.affects = owners.of(&finding.subject);
             findings.push(finding);
         }
         Ok(findings)
+    }
+
+    /// Returns the generated files of these stacks that are not what their layers give, by name.
+    fn wrong_generated(&self, stacks: &[Vec<DiffId>], threads: usize) -> Vec<(String, String)> {
+        let next = AtomicUsize::new(0);
+        let work = || {
+            let mut wrong = Vec::new();
+            while let Some(diff_ids) = stacks.get(next.fetch_add(1, Ordering::Relaxed)) {
+                // An error is that of a layer which has just been removed.
+                wrong.extend(check_generated(self.store, diff_ids).unwrap_or_default());
+            }
+            wrong
+        };
+        let mut wrong: Vec<(String, String)> = thread::scope(|scope| {
+            let workers = (1..threads.min(stacks.len())).map(|_| scope.spawn(work));
+            let workers: Vec<_> = workers.collect();
+            let mut wrong = work();
+            // A worker that panicked leaves what it had taken unchecked, as an error does.
+            wrong.extend(
+                workers
+                    .into_iter()
+                    .flat_map(|one| one.join().unwrap_or_default()),
+            );
+            wrong
+        });
+        wrong.sort();
+        wrong
     }
 
     /// Returns every list of layers that an image or a container has.

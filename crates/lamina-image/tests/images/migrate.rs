@@ -6,7 +6,8 @@
 
 use std::path::Path;
 
-use lamina_image::{ArchiveFormat, KeepBlobs, MigrateError, SaveOptions, Silent};
+use lamina_image::{ArchiveFormat, KeepBlobs, LayerForm, MigrateError, SaveOptions, Silent};
+use lamina_store::Line;
 use lamina_testkit::registry::Registry;
 use lamina_types::{DiffId, Reference};
 
@@ -62,6 +63,38 @@ fn privileged_layers_of_an_older_store_are_converted_from_their_blobs() {
     }
     let again = fixture.images().migrate().unwrap();
     assert!(again.converted.is_empty() && again.failed.is_empty());
+}
+
+#[test]
+fn privileged_a_tree_stays_while_an_operation_holds_its_layer() {
+    let fixture = Fixture::new();
+    let registry = Registry::start();
+    let name = serve(&registry, "app", &gzip_image(&tars()));
+    let images = fixture.images().with_form(LayerForm::Tree);
+    images.pull(&client(), &name, None, &Silent).unwrap();
+    let diff_id = |tar: Vec<u8>| DiffId(digest_of(&tar).parse().unwrap());
+    let diff_ids: Vec<DiffId> = tars().into_iter().map(diff_id).collect();
+    let (ops, layers) = (fixture.store.ops(), fixture.store.layers());
+    let op = ops.begin("test", &[]).unwrap();
+    assert_eq!(
+        layers.drop_trees(&diff_ids).unwrap(),
+        [],
+        "nothing has their files"
+    );
+    layers.pool(&op, &diff_ids[0]).unwrap();
+    layers.pool(&op, &diff_ids[1]).unwrap();
+    op.finish().unwrap();
+    let op = ops
+        .begin("run", &[Line::Layer(diff_ids[0].clone())])
+        .unwrap();
+    assert_eq!(layers.drop_trees(&diff_ids).unwrap(), [diff_ids[1].clone()]);
+    op.finish().unwrap();
+    assert_eq!(layers.drop_trees(&diff_ids).unwrap(), [diff_ids[0].clone()]);
+    for (diff_id, tar) in diff_ids.iter().zip(tars()) {
+        let mut again = Vec::new();
+        layers.rebuild(diff_id, &mut again).unwrap();
+        assert!(again == tar, "{diff_id}");
+    }
 }
 
 #[test]

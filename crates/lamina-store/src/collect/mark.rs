@@ -99,9 +99,21 @@ impl<'s> Marker<'s> {
     /// Lists the roots and marks from them. The order of the three lists is the protocol: an
     /// operation publishes to a later list before it leaves the first.
     pub(crate) fn mark(&mut self) -> Result<Marks, CollectError> {
+        self.mark_from(true)
+    }
+
+    /// Marks what is in use or can be brought back: from all roots but the names of images.
+    pub(crate) fn mark_in_use(&mut self) -> Result<Marks, CollectError> {
+        self.mark_from(false)
+    }
+
+    fn mark_from(&mut self, names: bool) -> Result<Marks, CollectError> {
         let lines = self.store.ops().leases()?;
         let snapshots = self.store.pins().snapshots()?;
-        let refs = self.store.refs().list_strict()?;
+        let refs = match names {
+            true => self.store.refs().list_strict()?,
+            false => Vec::new(),
+        };
         // Last: a removal is written down here before anything leaves the lists before.
         let removed = self.store.removed().held()?;
         // A document that was missing may have arrived since the last round.

@@ -20,6 +20,13 @@ impl Verb for MigrateArgs {
         ui::out(&text)?;
         let count = migrated.converted.len();
         ui::out(&format!("{count} layers converted\n"))?;
+        let trees = migrated.trees.len();
+        if trees > 0 {
+            ui::out(&format!(
+                "{trees} trees let go, their files are in the pool\n"
+            ))?;
+        }
+        app.tidy(&engine);
         if migrated.failed.is_empty() {
             return Ok(exit_codes::SUCCESS);
         }

@@ -106,6 +106,48 @@ fn privileged_an_image_that_came_in_mode_erofs_is_unpacked_for_mode_plain() {
 }
 
 #[test]
+fn privileged_trees_that_the_pool_replaces_go_with_the_migration() {
+    let host = Host::new();
+    if !has_erofs(&host) {
+        return;
+    }
+    let trees = || {
+        let layers = std::fs::read_dir(host.root().join("layers")).unwrap();
+        let layers = layers.map(|entry| entry.unwrap().path().join("plain"));
+        layers.filter(|tree| tree.exists()).count()
+    };
+    let script = "cat /usr/bin/env | wc -c";
+    let run = |mode: &str| host.ok(&[mode, "run", "--rm", "minimal", "sh", "-c", script]);
+    let migrate = |mode: &str| host.ok(&[mode, "system", "migrate"]);
+    let before = run(PLAIN);
+    host.ok(&[
+        PLAIN,
+        "create",
+        "--name",
+        "one",
+        "minimal",
+        "cat",
+        "/etc/passwd",
+    ]);
+    // The mode of the store is another now; a container that stands on the tree keeps it.
+    assert_eq!(run(EROFS), before);
+    assert!(!migrate(EROFS).contains("let go"));
+    assert!(trees() == 1 && !host.ok(&["start", "-a", "one"]).is_empty());
+    host.ok(&["rm", "--now", "one"]);
+    assert!(!migrate(PLAIN).contains("let go"));
+    let text = migrate(EROFS);
+    assert!(text.contains("1 trees let go"), "{text}");
+    assert_eq!(trees(), 0);
+    assert_eq!(host.lamina(&["fsck", "--quiet"]).code, 0);
+    // And comes back for who wants it.
+    assert_eq!(run(EROFS), before);
+    assert_eq!(run(PLAIN), before);
+    assert_eq!(trees(), 1);
+    host.remove_containers();
+    host.sweep();
+}
+
+#[test]
 fn privileged_a_store_whose_files_are_not_mounted_directly_gets_loop_devices() {
     let host = Host::new();
     if !has_erofs(&host) {

@@ -44,8 +44,27 @@ impl Disk {
         let mut shutdown = Command::new("xfs_io");
         let result = run(shutdown.args(["-x", "-c", "shutdown"]).arg(&self.mount))
             .and_then(|()| self.unmount())
-            .and_then(|()| self.mount());
+            .and_then(|()| self.mount_again());
         result.expect("the power can be cut");
+    }
+
+    /// Mounts what was stopped. A process that was just making a mount namespace of its own may
+    /// have a copy of the mount there for a moment; then it is still the stopped one that comes.
+    fn mount_again(&self) -> Result<(), String> {
+        let probe = self.mount.join(".alive");
+        let mut result = Ok(());
+        for _ in 0..PATIENCE {
+            self.mount()?;
+            result = fs::create_dir(&probe)
+                .and_then(|()| fs::remove_dir(&probe))
+                .map_err(|error| error.to_string());
+            if result.is_ok() {
+                return result;
+            }
+            self.unmount()?;
+            sleep(Duration::from_millis(100));
+        }
+        result
     }
 
     fn mount(&self) -> Result<(), String> {

@@ -73,35 +73,64 @@ pub(super) fn median(times: &[f64]) -> f64 {
     }
 }
 
-/// Writes the sections that were measured into the page, keeping the others as they stand.
+/// Writes what was measured into the page, keeping what was not as it stands.
 pub(super) fn write(sections: &[String]) -> Result<()> {
     let path = shell::root().join("docs/reference/benchmarks.md");
     let page = std::fs::read_to_string(&path).unwrap_or_default();
+    std::fs::write(path, merged(&page, sections))?;
+    Ok(())
+}
+
+fn merged(page: &str, sections: &[String]) -> String {
     let mut parts: Vec<String> = page.split("\n## ").map(str::to_owned).collect();
     for section in sections {
-        let body = section.trim_start_matches("## ").trim_end().to_owned();
-        let title = body
-            .lines()
-            .next()
-            .unwrap_or_default()
-            .split(':')
-            .next()
-            .unwrap_or_default();
-        match parts
-            .iter_mut()
-            .skip(1)
-            .find(|part| part.starts_with(title))
-        {
-            Some(part) => *part = format!("{body}\n"),
+        let body = section.trim_start_matches("## ").trim_end();
+        match parts.iter_mut().skip(1).find(|part| same(part, body)) {
+            Some(part) => *part = merged_parts(part, body),
             None => parts.push(format!("{body}\n")),
         }
     }
-    std::fs::write(path, parts.join("\n## "))?;
-    Ok(())
+    parts.join("\n## ")
+}
+
+/// Puts the parts of a section that were measured in the place of those of the same title.
+fn merged_parts(old: &str, new: &str) -> String {
+    let mut new = new.split("\n### ").map(|part| part.trim_end().to_owned());
+    let mut parts: Vec<String> = old.split("\n### ").map(str::to_owned).collect();
+    parts[0] = new.next().unwrap_or_default();
+    for part in new {
+        match parts.iter_mut().skip(1).find(|old| same(old, &part)) {
+            Some(old) => *old = part,
+            None => parts.push(part),
+        }
+    }
+    let parts: Vec<&str> = parts.iter().map(|part| part.trim_end()).collect();
+    parts.join("\n\n### ") + "\n"
+}
+
+/// Whether two texts have the same title: their first line up to a colon or a comma, because
+/// behind that stand numbers and names.
+fn same(one: &str, other: &str) -> bool {
+    let title = |text: &str| -> String {
+        let line = text.lines().next().unwrap_or_default();
+        let words = line.split([':', ',']).next().unwrap_or_default();
+        words.chars().filter(|c| !c.is_ascii_digit()).collect()
+    };
+    title(one) == title(other)
 }
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn what_was_not_measured_stays() {
+        let page =
+            "# Page\n\n## A: x\n\nold\n\n### P, 1\n\np\n\n### With 5 images\n\nq\n\n## B\n\nb\n";
+        let new = "## A: y\n\nnew\n\n### With 50 images\n\nr\n\n".to_owned();
+        let expected =
+            "# Page\n\n## A: y\n\nnew\n\n### P, 1\n\np\n\n### With 50 images\n\nr\n\n## B\n\nb\n";
+        assert_eq!(super::merged(page, &[new]), expected);
+    }
+
     #[test]
     fn takes_the_middle() {
         assert!((super::median(&[3.0, 1.0, 2.0]) - 2.0).abs() < 1e-9);

@@ -29,10 +29,14 @@ pub(crate) fn read(rootfs: &Rootfs) -> Result<Accounts, RootfsError> {
     if let Some(accounts) = read_unmounted(rootfs)? {
         return Ok(accounts);
     }
-    let root = rootfs::open(rootfs)?;
+    Ok(read_mounted(&rootfs::open(rootfs)?)?)
+}
+
+/// Reads both from a root filesystem that is mounted; one that is missing is empty.
+pub(crate) fn read_mounted(root: &Root) -> Result<Accounts, PathError> {
     Ok(Accounts {
-        passwd: read_in(&root, Path::new("etc/passwd"))?,
-        group: read_in(&root, Path::new("etc/group"))?,
+        passwd: read_in(root, Path::new("etc/passwd"))?,
+        group: read_in(root, Path::new("etc/group"))?,
     })
 }
 

@@ -46,12 +46,14 @@ mod users;
 mod volumes;
 
 pub use causes::{Cause, CauseKind};
+pub use container::attach::{AttachError, Attached};
 pub use container::cleanup::{CleanupError, CleanupFailure};
 pub use container::commit::{CommitError, CommitRequest};
 pub use container::cp::{CopyError, Files, Found};
 pub use container::create::CreateError;
 pub use container::diff::DiffError;
 pub use container::early::Early;
+pub use container::exec::{ExecError, ExecRequest, Executing, Execution};
 pub use container::export::ExportError;
 pub use container::find::FindError;
 pub use container::inspect::{ContainerInspect, InspectError};

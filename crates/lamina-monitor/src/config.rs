@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use lamina_types::ContainerId;
 use serde::{Deserialize, Serialize};
 
+use crate::record::Identity;
+
 /// The name of the file in the bundle.
 pub const MONITOR_JSON: &str = "monitor.json";
 
@@ -42,6 +44,9 @@ pub struct MonitorConfig {
     /// power cut.
     #[serde(default)]
     pub remove: bool,
+    /// The init of the container that the program joins (`exec`), instead of having one of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub joins: Option<Identity>,
 }
 
 impl MonitorConfig {

@@ -230,14 +230,20 @@ impl Identity {
         })
     }
 
+    /// Returns the process id; nobody's after the process has been reaped.
+    pub fn pid(&self) -> Option<Pid> {
+        i32::try_from(self.pid).ok().and_then(Pid::from_raw)
+    }
+
     /// Returns a pidfd of the process if it lives (a zombie does not), `None` if it is gone.
     pub fn find(&self) -> Result<Option<OwnedFd>, IdentityError> {
         use rustix::process::{PidfdFlags, pidfd_open};
         if self.boot_id != boot_id()? {
             return Ok(None);
         }
-        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
-        let Some(pid) = pid else { return Ok(None) };
+        let Some(pid) = self.pid() else {
+            return Ok(None);
+        };
         let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
             Ok(pidfd) => pidfd,
             Err(rustix::io::Errno::SRCH) => return Ok(None),

@@ -12,6 +12,8 @@ use oci_spec::runtime::Spec;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::plan::PlanError;
+
 /// The OCI configuration.
 pub const CONFIG_JSON: &str = "config.json";
 /// How the root filesystem is mounted: a [`Rootfs`], which OCI's `root.path` cannot carry.
@@ -27,8 +29,8 @@ pub struct Bundle {
     pub spec: Spec,
     /// The text of `linux.seccomp`.
     pub filter: Option<Box<RawValue>>,
-    /// How the root filesystem is mounted.
-    pub rootfs: Rootfs,
+    /// How the root filesystem is mounted; `None` for a process that joins a container.
+    pub rootfs: Option<Rootfs>,
 }
 
 /// Why a bundle cannot be read.
@@ -58,6 +60,12 @@ impl BundleError {
 }
 
 impl Bundle {
+    /// Returns how the root filesystem of a container is mounted.
+    pub fn rootfs(&self) -> Result<&Rootfs, PlanError> {
+        let missing = PlanError::Missing("root filesystem (rootfs.json)");
+        self.rootfs.as_ref().ok_or(missing)
+    }
+
     /// Reads the documents. What is wrong in the filter is found when it is compiled.
     pub fn read(dir: &Dir) -> Result<Self, BundleError> {
         let wrong = |name: &str| {
@@ -66,8 +74,11 @@ impl Bundle {
         };
         let text = dir.read(CONFIG_JSON, LIMIT)?;
         let (spec, filter) = parse(&text).map_err(wrong(CONFIG_JSON))?;
-        let text = dir.read(ROOTFS_JSON, LIMIT)?;
-        let rootfs = serde_json::from_slice(&text).map_err(wrong(ROOTFS_JSON))?;
+        let rootfs = match dir.read(ROOTFS_JSON, LIMIT) {
+            Ok(text) => Some(serde_json::from_slice(&text).map_err(wrong(ROOTFS_JSON))?),
+            Err(error) if error.is_not_found() => None,
+            Err(error) => return Err(error.into()),
+        };
         Ok(Self {
             spec,
             filter,

@@ -182,7 +182,7 @@ pub fn begin(request: CreateRequest<'_>, ahead: Ahead) -> Result<Begun, CreateEr
         spec: linux.and_then(|linux| linux.seccomp().as_ref()),
         text: request.filter,
     };
-    plan.is_filtered = filter.spec.is_some() || filter.text.is_some();
+    plan.is_filtered = filter.is_some();
     if plan.process.terminal != matches!(request.stdio, Stdio::Terminal) {
         return Err(CreateError::Terminal);
     }
@@ -242,25 +242,34 @@ fn supply(
         groups.make(explain)?;
     }
     begun.order(&Order::Join(groups.cgroup().cloned()))?;
-    if filter.spec.is_none() && filter.text.is_none() {
-        return Ok(());
-    }
-    let program = explain.step(
-        "compile the filter",
-        "the allowed system calls become a program for the kernel, while init works",
-        String::new,
-        || filter.compile(),
-    )?;
-    program.map_or(Ok(()), |program| begun.order(&Order::Filter(program)))
+    filter.supply(begun, explain)
 }
 
 /// Where the system call filter is: in the spec, or in a text of its own.
-struct Filter<'a> {
-    spec: Option<&'a LinuxSeccomp>,
-    text: Option<&'a RawValue>,
+pub(crate) struct Filter<'a> {
+    pub(crate) spec: Option<&'a LinuxSeccomp>,
+    pub(crate) text: Option<&'a RawValue>,
 }
 
 impl Filter<'_> {
+    pub(crate) fn is_some(&self) -> bool {
+        self.spec.is_some() || self.text.is_some()
+    }
+
+    /// Compiles it, if there is one, and sends it to the process that waits for it.
+    pub(crate) fn supply(&self, begun: &Begun, explain: &mut Explainer) -> Result<(), CreateError> {
+        if !self.is_some() {
+            return Ok(());
+        }
+        let program = explain.step(
+            "compile the filter",
+            "the allowed system calls become a program for the kernel, while init works",
+            String::new,
+            || self.compile(),
+        )?;
+        program.map_or(Ok(()), |program| begun.order(&Order::Filter(program)))
+    }
+
     fn compile(&self) -> Result<Option<Program>, PlanError> {
         if let Some(text) = self.text {
             let seccomp = serde_json::from_str(text.get()).map_err(PlanError::Filter)?;

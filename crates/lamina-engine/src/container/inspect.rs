@@ -69,6 +69,9 @@ pub struct ContainerInspect {
     pub name: String,
     /// How often it was restarted.
     pub restart_count: u32,
+    /// The processes that were executed in it and run; `null` where there are none, as Docker's.
+    #[serde(rename = "ExecIDs")]
+    pub exec_ids: Option<Vec<ContainerId>>,
     /// How its root filesystem is put together.
     pub driver: &'static str,
     /// The platform's operating system.
@@ -119,6 +122,7 @@ impl Engine {
             log_path: dir.join("log/json.log"),
             name: format!("/{}", record.name),
             restart_count: 0,
+            exec_ids: self.running_executions(&record.id),
             driver: "overlay2",
             platform: "linux",
             host_config: host_config(record),
@@ -127,6 +131,13 @@ impl Engine {
             config: config(record, plan.as_ref().ok()),
             network_settings: network(record),
         }
+    }
+
+    fn running_executions(&self, id: &ContainerId) -> Option<Vec<ContainerId>> {
+        let known = self.executions(id).unwrap_or_default().into_iter();
+        let running = known.filter(|one| one.exit.is_none()).map(|one| one.id);
+        let running: Vec<_> = running.collect();
+        (!running.is_empty()).then_some(running)
     }
 
     fn mount_points(&self, record: &Record) -> Vec<Value> {

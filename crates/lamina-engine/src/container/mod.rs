@@ -7,12 +7,14 @@
 //! Every verb that makes something begins an operation first and names what it will make; an
 //! operation that is dropped, or whose process is killed, is undone from those lines.
 
+pub(crate) mod attach;
 pub(crate) mod cleanup;
 pub(crate) mod commit;
 pub(crate) mod cp;
 pub(crate) mod create;
 pub(crate) mod diff;
 pub(crate) mod early;
+pub(crate) mod exec;
 pub(crate) mod export;
 pub(crate) mod find;
 pub(crate) mod inspect;

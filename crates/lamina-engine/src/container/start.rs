@@ -305,11 +305,16 @@ impl Engine {
             cleanup_argv: self.cleanup_argv(&record.id),
             init_reaper: process.init,
             remove: record.request.remove,
+            joins: None,
         }
     }
 }
 
-fn write_json(dir: &Dir, name: &str, value: &impl serde::Serialize) -> Result<(), PathError> {
+pub(crate) fn write_json(
+    dir: &Dir,
+    name: &str,
+    value: &impl serde::Serialize,
+) -> Result<(), PathError> {
     let bytes = serde_json::to_vec(value)
         .map_err(std::io::Error::from)
         .at("serialise", dir.path().join(name))?;
@@ -317,7 +322,7 @@ fn write_json(dir: &Dir, name: &str, value: &impl serde::Serialize) -> Result<()
 }
 
 /// Returns the labels of a container, where SELinux is enabled.
-fn labels(record: &Record) -> Result<Option<Labels>, LabelError> {
+pub(crate) fn labels(record: &Record) -> Result<Option<Labels>, LabelError> {
     if !host::selinux_enabled() {
         return Ok(None);
     }

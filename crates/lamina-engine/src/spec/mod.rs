@@ -150,6 +150,32 @@ pub(crate) fn build(input: &Input<'_>) -> Result<Spec, SpecError> {
     Ok(spec)
 }
 
+/// Builds the specification of a further process of a container: whom it is, what it may do, and
+/// whose limits hold. Namespaces and mounts are there.
+pub(crate) fn build_joining(input: &Input<'_>) -> Result<Spec, SpecError> {
+    let mut linux = LinuxBuilder::default().cgroups_path(cgroups_path(input)?);
+    if let Some(filter) = seccomp(input)? {
+        linux = linux.seccomp(filter);
+    }
+    let mut spec = SpecBuilder::default()
+        .version(SPEC_VERSION)
+        .process(process(input)?)
+        .linux(linux.build().expect("every field has a default"))
+        .build()
+        .expect("every field has a default");
+    // The builder starts from a sample specification; what it fills in unasked is taken out.
+    spec.set_annotations(None);
+    spec.set_hostname(None);
+    spec.set_mounts(None);
+    spec.set_root(None);
+    Ok(spec)
+}
+
+fn cgroups_path(input: &Input<'_>) -> Result<PathBuf, SpecError> {
+    let asked = input.record.request.cgroup_parent.as_deref();
+    isolation::cgroup(asked.unwrap_or(input.cgroup_parent), &input.record.id)
+}
+
 /// Checks what a request asks for, as far as it can be known before a start.
 pub(crate) fn check(request: &CreateRequest, id: &ContainerId) -> Result<(), SpecError> {
     let isolation = &request.isolation;
@@ -255,13 +281,7 @@ fn linux(input: &Input<'_>) -> Result<Linux, SpecError> {
     }
     let mut linux = LinuxBuilder::default()
         .namespaces(isolation::namespaces(isolation))
-        .cgroups_path(isolation::cgroup(
-            request
-                .cgroup_parent
-                .as_deref()
-                .unwrap_or(input.cgroup_parent),
-            &record.id,
-        )?)
+        .cgroups_path(cgroups_path(input)?)
         .resources(resources.build().expect("every field has a default"))
         .devices(
             input

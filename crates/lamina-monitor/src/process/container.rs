@@ -1,10 +1,11 @@
 //! The one place where the monitor calls the runtime.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use lamina_fs::Dir;
 use lamina_runtime::{
-    Ahead, Bundle, Cgroup, CgroupError, CreateError, CreateRequest, Start, Stdio, start_outcome,
+    Ahead, Bundle, Cgroup, CgroupError, CreateError, CreateRequest, JoinRequest, Start, Stdio,
+    start_outcome,
 };
 use lamina_types::ErrorKind;
 use lamina_types::explain::Explainer;
@@ -17,6 +18,7 @@ use super::stdio::{self, Ours, Output};
 use crate::config::MonitorConfig;
 use crate::log::Stream;
 use crate::protocol::Failure;
+use crate::record::Identity;
 
 /// A container's init and what came with it.
 #[derive(Debug)]
@@ -83,11 +85,15 @@ pub(super) fn begin(
         };
         (stdio, ours)
     };
+    if let Some(init) = &config.joins {
+        let container = join(init, documents, stdio, &wanted, explain)?;
+        return Ok(Begun { container, ours });
+    }
     let request = CreateRequest {
         id: &config.id,
         spec: &bundle.spec,
         filter: bundle.filter.as_deref(),
-        rootfs: &bundle.rootfs,
+        rootfs: bundle.rootfs().map_err(|e| failed(&e.into()))?,
         bundle: dir.path(),
         stdio,
         start: match wanted.start {
@@ -100,6 +106,32 @@ pub(super) fn begin(
     };
     let container = lamina_runtime::begin(request, wanted.ahead).map_err(|e| failed(&e))?;
     Ok(Begun { container, ours })
+}
+
+/// Makes a further process of a container that runs.
+fn join(
+    init: &Identity,
+    documents: &Documents,
+    stdio: Stdio,
+    wanted: &Wanted<'_>,
+    explain: &mut Explainer,
+) -> Result<lamina_runtime::Begun, Failure> {
+    let gone = || {
+        let message = format!("container {} is not running", documents.config.id);
+        Failure::text(125, ErrorKind::FailedPrecondition, message)
+    };
+    let found = init.find().map_err(|e| Failure::new(125, e.kind(), &e))?;
+    let container = found.ok_or_else(gone)?;
+    let request = JoinRequest {
+        spec: &documents.bundle.spec,
+        filter: documents.bundle.filter.as_deref(),
+        init: init.pid().ok_or_else(gone)?,
+        container: container.as_fd(),
+        stdio,
+        explain,
+        explain_pipe: wanted.pipe,
+    };
+    lamina_runtime::join(request).map_err(|e| failed(&e))
 }
 
 pub(super) fn failed(error: &CreateError) -> Failure {
@@ -140,7 +172,8 @@ impl Begun {
             pidfd: created.pidfd,
             errors: Some(created.errors),
             cgroup: created.cgroup,
-            has_survivors: !has_own_pids(&documents.bundle.spec),
+            has_survivors: documents.config.joins.is_none()
+                && !has_own_pids(&documents.bundle.spec),
         };
         Ok((container, ours))
     }

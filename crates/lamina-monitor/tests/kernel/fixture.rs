@@ -76,6 +76,7 @@ impl Container {
         let id = ContainerId::from_random(bytes);
         let marker = root.path().join("cleaned").display().to_string();
         let config = MonitorConfig {
+            joins: None,
             version: MonitorConfig::VERSION,
             id: id.clone(),
             state_dir: root.path().join("state"),

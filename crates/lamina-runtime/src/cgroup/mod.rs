@@ -178,12 +178,18 @@ impl Cgroup {
 
     /// Opens the cgroup2 directory, for a clone into it.
     pub(crate) fn directory(&self) -> Result<OwnedFd, CgroupError> {
+        self.directory_below(Path::new(""))
+    }
+
+    /// Opens a cgroup2 directory of a cgroup below this one, by its path from here.
+    pub(crate) fn directory_below(&self, path: impl AsRef<Path>) -> Result<OwnedFd, CgroupError> {
         let member = self.members.first();
-        let dir = &member
+        let dir = member
             .ok_or_else(|| CgroupError::Invalid("has no hierarchy".to_owned()))?
-            .dir;
+            .dir
+            .join(path);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        rustix::fs::open(dir, flags, Mode::empty()).map_err(|errno| io_error("open", dir, errno))
+        rustix::fs::open(&dir, flags, Mode::empty()).map_err(|errno| io_error("open", &dir, errno))
     }
 
     /// Returns whether a process is put into it by the clone itself.

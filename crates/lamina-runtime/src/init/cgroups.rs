@@ -29,17 +29,7 @@ pub(super) fn join(
     context: &Context<'_>,
     explain: &mut Explainer,
 ) -> Result<Option<Cgroup>, Failure> {
-    let cgroup = waiting::for_cgroups(&context.channel);
-    if let Some(cgroup) = cgroup.as_ref().filter(|cgroup| !cgroup.is_unified()) {
-        explain
-            .step(
-                "join cgroups",
-                "from here on every process of the container is counted and limited",
-                || format!("echo 0 | tee {}", cgroup.files("tasks")),
-                || cgroup.join_self(),
-            )
-            .map_err(|error| refused(&error))?;
-    }
+    let cgroup = enter(&context.channel, explain)?;
     if !context.plan.namespaces.cgroup {
         return Ok(cgroup);
     }
@@ -51,6 +41,22 @@ pub(super) fn join(
             || lamina_sys::namespace::unshare(UnshareFlags::NEWCGROUP),
         )
         .step(|| "make a cgroup namespace".to_owned())?;
+    Ok(cgroup)
+}
+
+/// Joins the container's cgroups, once they are there.
+pub(super) fn enter(channel: &OwnedFd, explain: &mut Explainer) -> Result<Option<Cgroup>, Failure> {
+    let cgroup = waiting::for_cgroups(channel);
+    if let Some(cgroup) = cgroup.as_ref().filter(|cgroup| !cgroup.is_unified()) {
+        explain
+            .step(
+                "join cgroups",
+                "from here on every process of the container is counted and limited",
+                || format!("echo 0 | tee {}", cgroup.files("tasks")),
+                || cgroup.join_self(),
+            )
+            .map_err(|error| refused(&error))?;
+    }
     Ok(cgroup)
 }
 

@@ -10,23 +10,22 @@ use rustix::process::{ioctl_tiocsctty, umask};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 use super::report::{Failure, Step, describe};
-use super::{Context, Prepared, privileges, reaper, settings};
+use super::{Prepared, privileges, reaper, settings};
 use crate::plan::process::ProcessPlan;
 
 /// Becomes the program. Returns only where that failed.
 pub(super) fn run(
-    context: &Context<'_>,
+    process: &ProcessPlan,
     prepared: &Prepared,
     explain: &mut Explainer,
 ) -> Result<Infallible, Failure> {
-    let process = &context.plan.process;
     let filter = prepared.filter.as_ref();
     let [stdin, stdout, stderr] = &prepared.stdio;
     dup2_stdin(stdin).step(|| "set stdin".to_owned())?;
     dup2_stdout(stdout).step(|| "set stdout".to_owned())?;
     dup2_stderr(stderr).step(|| "set stderr".to_owned())?;
     if prepared.reaper {
-        reaper::stay_behind(context)?;
+        reaper::stay_behind()?;
     }
     if process.terminal {
         ioctl_tiocsctty(stdin).step(|| "take the terminal".to_owned())?;

@@ -13,6 +13,7 @@ mod binds;
 mod cgroups;
 mod devices;
 mod execute;
+pub(crate) mod joined;
 mod masks;
 mod mounts;
 pub(crate) mod newborn;
@@ -28,13 +29,15 @@ mod waiting;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::path::Path;
 
+use lamina_sys::fds;
+use lamina_sys::process::exit_now;
 use lamina_sys::signals::{self, SignalSet};
-use lamina_sys::{fds, process};
 use lamina_types::explain::Explainer;
 use rustix::fs::Mode;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior, setsid, umask};
 
 use crate::plan::Plan;
+use crate::plan::process::ProcessPlan;
 use crate::seccomp::Program;
 use report::{Failure, Report, Step};
 
@@ -67,6 +70,8 @@ struct Prepared {
     filter: Option<Program>,
     /// Whether a reaper stays as pid 1 and the program is its child.
     reaper: bool,
+    /// What the start is waited for on.
+    fifo: Option<OwnedFd>,
 }
 
 /// Runs the child's half. Never returns: it ends as the program, or with an exit code nobody but
@@ -85,22 +90,33 @@ pub(crate) fn main(context: &Context<'_>, explain_pipe: Option<&OwnedFd>) -> ! {
 
 /// Becomes the container. Never returns.
 fn live(context: &Context<'_>, explain: &mut Explainer) -> ! {
-    let (prepared, fifo) = match prepare(context, explain) {
+    let prepared = prepare(context, explain);
+    become_program(&context.channel, &context.plan.process, prepared, explain)
+}
+
+/// Waits for the start and executes the program, or tells why there will be none. Never returns.
+fn become_program(
+    channel: &OwnedFd,
+    process: &ProcessPlan,
+    prepared: Result<Prepared, Failure>,
+    explain: &mut Explainer,
+) -> ! {
+    let mut prepared = match prepared {
         Ok(prepared) => prepared,
-        Err(failure) => end(&context.channel, &Report::SetUp(failure)),
+        Err(failure) => end(channel, &Report::SetUp(failure)),
     };
-    if waiting::for_start(&context.channel, fifo).is_err() {
+    if waiting::for_start(channel, prepared.fifo.take()).is_err() {
         // The parent is gone: nobody could learn of anything any more.
-        process::exit_now(125);
+        exit_now(125);
     }
-    let Err(failure) = execute::run(context, &prepared, explain);
-    end(&context.channel, &Report::Start(failure))
+    let Err(failure) = execute::run(process, &prepared, explain);
+    end(channel, &Report::Start(failure))
 }
 
 /// Says why there will be no program.
 fn end(channel: &OwnedFd, failure: &Report) -> ! {
     report::send(channel.as_fd(), failure, None);
-    process::exit_now(failure.exit_code())
+    exit_now(failure.exit_code())
 }
 
 fn explainer(pipe: Option<&OwnedFd>) -> Explainer {
@@ -116,11 +132,8 @@ fn explainer(pipe: Option<&OwnedFd>) -> Explainer {
     })
 }
 
-/// Everything up to the wait for `start`, which is for a byte in the FIFO that is returned, if any.
-fn prepare(
-    context: &Context<'_>,
-    explain: &mut Explainer,
-) -> Result<(Prepared, Option<OwnedFd>), Failure> {
+/// Everything up to the wait for `start`.
+fn prepare(context: &Context<'_>, explain: &mut Explainer) -> Result<Prepared, Failure> {
     let plan = context.plan;
     settings::join_namespaces(context)?;
     settings::oom_score(&plan.process)?;
@@ -150,22 +163,40 @@ fn prepare(
     root::seal(&root, plan.readonly, explain)?;
     root::pivot(&root, explain)?;
     settings::names(plan, explain)?;
+    let is_filtered = plan.is_filtered;
+    limit(
+        &context.channel,
+        &plan.process,
+        is_filtered,
+        console,
+        explain,
+    )
+}
+
+/// The last of what the program is to have, and the word that all is set up.
+fn limit(
+    channel: &OwnedFd,
+    process: &ProcessPlan,
+    is_filtered: bool,
+    console: Option<terminal::Console>,
+    explain: &mut Explainer,
+) -> Result<Prepared, Failure> {
     settings::keyring(explain);
-    settings::limits(&plan.process, explain)?;
-    privileges::drop_bounding(&plan.process.capabilities, explain)?;
-    let filter = match plan.is_filtered {
-        true => Some(waiting::for_filter(&context.channel)),
+    settings::limits(process, explain)?;
+    privileges::drop_bounding(&process.capabilities, explain)?;
+    let filter = match is_filtered {
+        true => Some(waiting::for_filter(channel)),
         false => None,
     };
-    let outfit = waiting::for_outfit(&context.channel);
+    let outfit = waiting::for_outfit(channel);
     let (stdio, master) = stdio(outfit.streams, console)?;
-    report::send(context.channel.as_fd(), &Report::Ready, master.as_ref());
-    let prepared = Prepared {
+    report::send(channel.as_fd(), &Report::Ready, master.as_ref());
+    Ok(Prepared {
         stdio,
         filter,
         reaper: outfit.reaper,
-    };
-    Ok((prepared, outfit.fifo))
+        fifo: outfit.fifo,
+    })
 }
 
 /// Takes nothing along from the parent but the plan: not its name, its readability by a tracer,

@@ -45,8 +45,10 @@ pub(crate) fn main(bundle: &Path, channel: OwnedFd, explain_pipe: Option<Borrowe
 fn read(bundle: &Path) -> Result<Plan, Failure> {
     let dir = Dir::open(bundle).map_err(|error| Failure::invalid(error.to_string()))?;
     let bundle = Bundle::read(&dir).map_err(|error| Failure::invalid(error.to_string()))?;
-    let mut plan = Plan::new(&bundle.spec, &bundle.rootfs)
-        .map_err(|error| Failure::invalid(error.to_string()))?;
+    let plan = bundle
+        .rootfs()
+        .and_then(|rootfs| Plan::new(&bundle.spec, rootfs));
+    let mut plan = plan.map_err(|error| Failure::invalid(error.to_string()))?;
     plan.is_filtered |= bundle.filter.is_some();
     Ok(plan)
 }

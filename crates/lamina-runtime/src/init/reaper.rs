@@ -6,8 +6,6 @@
 //! be read, which gives away nothing secret, and never written (CVE-2019-5736). It runs without
 //! capabilities but CAP_KILL, with every descriptor closed, unreadable by a tracer.
 
-use std::os::fd::AsRawFd;
-
 use lamina_sys::clone::{CloneRequest, Cloned, clone3};
 use lamina_sys::fds;
 use lamina_sys::process::exit_now;
@@ -16,7 +14,6 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, WaitOptions, set_child_subreaper, setsid, wait};
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 
-use super::Context;
 use super::report::{Failure, Step};
 
 const SIGCHLD: i32 = 17;
@@ -25,7 +22,7 @@ const NOT_FORWARDED: [i32; 8] = [4, 5, 7, 8, 9, 11, 19, 31];
 
 /// Splits in two: the caller returns as the child, which becomes the program; the parent stays
 /// behind as the reaper and never returns.
-pub(super) fn stay_behind(context: &Context<'_>) -> Result<(), Failure> {
+pub(super) fn stay_behind() -> Result<(), Failure> {
     let forwarded: Vec<i32> = (1..=64).filter(|n| !NOT_FORWARDED.contains(n)).collect();
     let set = SignalSet::of(&forwarded);
     signals::set_blocked(&set).step(|| "block signals for the reaper".to_owned())?;
@@ -36,10 +33,7 @@ pub(super) fn stay_behind(context: &Context<'_>) -> Result<(), Failure> {
             setsid().step(|| "make a session".to_owned())?;
             Ok(())
         }
-        Cloned::Parent { pid, .. } => {
-            let _ = context.channel.as_raw_fd();
-            reap(pid, &set)
-        }
+        Cloned::Parent { pid, .. } => reap(pid, &set),
     }
 }
 

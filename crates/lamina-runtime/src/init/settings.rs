@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use lamina_fs::Root;
 use lamina_types::explain::Explainer;
 use oci_spec::runtime::LinuxNamespaceType;
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, open, openat, openat2};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, open, openat2};
 use rustix::io::Errno;
 use rustix::process::setrlimit;
 use rustix::system::{setdomainname, sethostname};
@@ -147,18 +147,18 @@ pub(super) fn working_directory(root: &Root, process: &ProcessPlan) -> Result<()
 ///
 /// Magic links are not followed and the kernel must be able to say where we are: a descriptor of
 /// the host that leaked would otherwise be a way out (CVE-2024-21626).
+///
+/// The exit code of a failure is a program's that is not there or may not be executed, as Docker's.
 pub(super) fn enter_working_directory(process: &ProcessPlan) -> Result<(), Failure> {
     let act = || format!("enter the working directory {}", process.cwd.display());
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let directory = openat2(
-        CWD,
-        &process.cwd,
-        flags,
-        Mode::empty(),
-        ResolveFlags::NO_MAGICLINKS,
-    )
-    .step(act)?;
-    rustix::process::fchdir(&directory).step(act)?;
+    let resolve = ResolveFlags::NO_MAGICLINKS;
+    let entered = openat2(CWD, &process.cwd, flags, Mode::empty(), resolve)
+        .and_then(|directory| rustix::process::fchdir(&directory));
+    entered.map_err(|errno| Failure {
+        code: if errno == Errno::NOENT { 127 } else { 126 },
+        ..Failure::new(&act(), errno)
+    })?;
     let here = rustix::process::getcwd(Vec::new()).step(act)?;
     if here.to_bytes().first() != Some(&b'/') {
         let cwd = process.cwd.display();
@@ -217,14 +217,4 @@ pub(super) fn limits(process: &ProcessPlan, explain: &mut Explainer) -> Result<(
             .step(|| format!("set the limit {name} to {soft}:{hard}"))?;
     }
     Ok(())
-}
-
-/// Opens a file of a directory that is open, for a device of it.
-pub(super) fn open_in(directory: &OwnedFd, name: &str) -> Result<OwnedFd, Errno> {
-    openat(
-        directory,
-        name,
-        OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )
 }

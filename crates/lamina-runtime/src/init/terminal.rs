@@ -4,7 +4,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use lamina_fs::Root;
-use rustix::fs::{FileType, Gid, Mode, OFlags, Uid, fchown, fstat, major, openat};
+use rustix::fs::{
+    CWD, FileType, FsWord, Gid, Mode, OFlags, ResolveFlags, Uid, fchown, fstat, fstatfs, major,
+    openat, openat2,
+};
 use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
@@ -12,11 +15,13 @@ use rustix::termios::{Winsize, tcsetwinsize};
 
 use super::mounts::attach;
 use super::report::{Failure, Step};
-use super::settings::open_in;
 use crate::plan::process::ProcessPlan;
 
 /// The major numbers of Unix98 pty slaves (Documentation/admin-guide/devices.txt).
 const PTY_SLAVES: std::ops::RangeInclusive<u32> = 136..=143;
+
+/// DEVPTS_SUPER_MAGIC of linux/magic.h.
+const DEVPTS: FsWord = 0x1cd1;
 
 /// Both ends of the terminal.
 pub(super) struct Console {
@@ -38,7 +43,33 @@ pub(super) fn open(
     let devpts = devpts.ok_or_else(|| {
         Failure::invalid("a terminal needs a devpts mount on /dev/pts".to_owned())
     })?;
-    let master = open_in(&devpts, "ptmx").step(|| "open the pty multiplexer".to_owned())?;
+    let console = pair(&devpts, process)?;
+    bind_console(root, &console.slave)?;
+    Ok(console)
+}
+
+/// Opens a pty of a container that this process has joined.
+///
+/// /dev/pts is the container's to change by now, so it must be a devpts, and its multiplexer the
+/// file of that name in it, not something mounted over it.
+pub(super) fn open_joined(process: &ProcessPlan) -> Result<Console, Failure> {
+    let act = || "open /dev/pts of the container".to_owned();
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::NO_SYMLINKS;
+    let devpts = openat2(CWD, "/dev/pts", flags, Mode::empty(), resolve).step(act)?;
+    if fstatfs(&devpts).step(act)?.f_type != DEVPTS {
+        return Err(Failure::invalid(
+            "/dev/pts of the container is no devpts".to_owned(),
+        ));
+    }
+    pair(&devpts, process)
+}
+
+fn pair(devpts: &OwnedFd, process: &ProcessPlan) -> Result<Console, Failure> {
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
+    let master = openat2(devpts, "ptmx", flags, Mode::empty(), resolve)
+        .step(|| "open the pty multiplexer".to_owned())?;
     unlockpt(&master).step(|| "unlock the pty".to_owned())?;
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let slave = ioctl_tiocgptpeer(&master, flags).step(|| "open the pty".to_owned())?;
@@ -60,7 +91,6 @@ pub(super) fn open(
         };
         tcsetwinsize(&master, size).step(|| "set the size of the pty".to_owned())?;
     }
-    bind_console(root, &slave)?;
     Ok(Console { master, slave })
 }
 

@@ -182,6 +182,61 @@ pub(crate) struct RmArgs {
     pub(crate) containers: Vec<String>,
 }
 
+/// `lamina exec`.
+#[derive(Debug, Args)]
+pub(crate) struct ExecArgs {
+    /// Detached mode: run command in the background
+    #[arg(short, long)]
+    pub(crate) detach: bool,
+    /// Override the key sequence for detaching a container
+    #[arg(long, value_name = "KEYS", default_value = "ctrl-p,ctrl-q")]
+    pub(crate) detach_keys: String,
+    /// Set environment variables
+    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    pub(crate) env: Vec<String>,
+    /// Read in a file of environment variables
+    #[arg(long, value_name = "FILE")]
+    pub(crate) env_file: Vec<PathBuf>,
+    /// Keep STDIN open even if not attached
+    #[arg(short, long)]
+    pub(crate) interactive: bool,
+    /// Give extended privileges to the command
+    #[arg(long)]
+    pub(crate) privileged: bool,
+    /// Allocate a pseudo-TTY
+    #[arg(short, long)]
+    pub(crate) tty: bool,
+    /// Username or UID (format: <name|uid>[:<group|gid>])
+    #[arg(short, long, value_name = "USER")]
+    pub(crate) user: Option<String>,
+    /// Working directory inside the container
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) workdir: Option<PathBuf>,
+    /// The container by name, id or unique prefix of an id, then the program and its arguments
+    #[arg(value_name = "CONTAINER", required = true, num_args = 2.., trailing_var_arg = true,
+          allow_hyphen_values = true)]
+    pub(crate) words: Vec<String>,
+}
+
+/// `lamina attach`.
+#[derive(Debug, Args)]
+pub(crate) struct AttachArgs {
+    /// Override the key sequence for detaching a container
+    #[arg(long, value_name = "KEYS", default_value = "ctrl-p,ctrl-q")]
+    pub(crate) detach_keys: String,
+    /// Do not attach STDIN
+    #[arg(long)]
+    pub(crate) no_stdin: bool,
+    /// Proxy all received signals to the process
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          default_value_t = true, value_name = "BOOL", hide_possible_values = true,
+          action = ArgAction::Set)]
+    pub(crate) sig_proxy: bool,
+    /// The container by name, id or unique prefix of an id
+    #[arg(value_name = "CONTAINER")]
+    pub(crate) container: String,
+}
+
 /// `lamina logs`.
 #[derive(Debug, Args)]
 pub(crate) struct LogsArgs {

@@ -14,9 +14,9 @@ pub(crate) use container::{
     ContainerArgs, CreateArgs, ExplainFormat, ProgressArg, RunArgs, Stream, UpdateLimitArgs,
 };
 pub(crate) use containers::{
-    CleanupArgs, CommitArgs, CpArgs, DiffArgs, ExportArgs, KillArgs, LogsArgs, PauseArgs, PortArgs,
-    RenameArgs, RestartArgs, RmArgs, StartArgs, StatsArgs, StopArgs, TopArgs, UnpauseArgs,
-    UpdateArgs, WaitArgs,
+    AttachArgs, CleanupArgs, CommitArgs, CpArgs, DiffArgs, ExecArgs, ExportArgs, KillArgs,
+    LogsArgs, PauseArgs, PortArgs, RenameArgs, RestartArgs, RmArgs, StartArgs, StatsArgs, StopArgs,
+    TopArgs, UnpauseArgs, UpdateArgs, WaitArgs,
 };
 pub(crate) use images::{
     BlobsArgs, CreateMinimalArgs, ExplainArgs, HistoryArgs, ImportArgs, LoadArgs, PullArgs,

@@ -1,13 +1,13 @@
 //! The table of commands: names, usage, one line each, and where they stand.
 
 use crate::args::{
-    BlobsArgs, CleanupArgs, CommitArgs, ContainerPruneArgs, CpArgs, CreateArgs, CreateMinimalArgs,
-    DfArgs, DiffArgs, ExplainArgs, ExportArgs, FsckArgs, HistoryArgs, ImagePruneArgs, ImagesArgs,
-    ImportArgs, InfoArgs, InspectArgs, KillArgs, LoadArgs, LoginArgs, LogoutArgs, LogsArgs,
-    MarkdownHelpArgs, MigrateArgs, PauseArgs, PortArgs, PruneArgs, PsArgs, PullArgs, PushArgs,
-    RenameArgs, RestartArgs, RmArgs, RmiArgs, RunArgs, SaveArgs, SearchTagsArgs, ServeArgs,
-    StartArgs, StatsArgs, StopArgs, TagArgs, TidyArgs, TopArgs, TreeArgs, UndoArgs, UnpauseArgs,
-    UntagArgs, UpdateArgs, VersionArgs, WaitArgs, WhyArgs,
+    AttachArgs, BlobsArgs, CleanupArgs, CommitArgs, ContainerPruneArgs, CpArgs, CreateArgs,
+    CreateMinimalArgs, DfArgs, DiffArgs, ExecArgs, ExplainArgs, ExportArgs, FsckArgs, HistoryArgs,
+    ImagePruneArgs, ImagesArgs, ImportArgs, InfoArgs, InspectArgs, KillArgs, LoadArgs, LoginArgs,
+    LogoutArgs, LogsArgs, MarkdownHelpArgs, MigrateArgs, PauseArgs, PortArgs, PruneArgs, PsArgs,
+    PullArgs, PushArgs, RenameArgs, RestartArgs, RmArgs, RmiArgs, RunArgs, SaveArgs,
+    SearchTagsArgs, ServeArgs, StartArgs, StatsArgs, StopArgs, TagArgs, TidyArgs, TopArgs,
+    TreeArgs, UndoArgs, UnpauseArgs, UntagArgs, UpdateArgs, VersionArgs, WaitArgs, WhyArgs,
 };
 use crate::commands::{InspectContainer, InspectImage};
 
@@ -26,6 +26,16 @@ const WAIT: Entry = entry::<WaitArgs>(
     "wait",
     CONTAINER,
     "Wait until containers stop, then print their exit codes",
+);
+const EXEC: Entry = entry::<ExecArgs>(
+    "exec",
+    "CONTAINER COMMAND [ARG...]",
+    "Execute a command in a running container",
+);
+const ATTACH: Entry = entry::<AttachArgs>(
+    "attach",
+    "CONTAINER",
+    "Attach local standard input, output, and error streams to a running container",
 );
 const RM: Entry = entry::<RmArgs>("rm", CONTAINER, "Remove one or more containers");
 const PS: Entry = entry::<PsArgs>("ps", "", "List containers");
@@ -206,8 +216,8 @@ pub(crate) const GROUPS: [Group; 5] = [
     Group {
         title: "Containers",
         entries: &[
-            RUN, CREATE, START, STOP, RESTART, KILL, PAUSE, UNPAUSE, WAIT, RM, RENAME, UPDATE, PS,
-            LOGS, TOP, STATS, PORT, DIFF, COMMIT, CP, EXPORT,
+            RUN, EXEC, ATTACH, CREATE, START, STOP, RESTART, KILL, PAUSE, UNPAUSE, WAIT, RM,
+            RENAME, UPDATE, PS, LOGS, TOP, STATS, PORT, DIFF, COMMIT, CP, EXPORT,
         ],
     },
     Group {
@@ -236,6 +246,8 @@ pub(crate) const MANAGEMENT: [Group; 4] = [
         title: "container",
         entries: &[
             RUN,
+            EXEC,
+            ATTACH,
             CREATE,
             START,
             STOP,

@@ -1,11 +1,13 @@
 //! The commands: what is meant to the engine, and its answers to the terminal.
 
+mod attach;
 mod blobs;
 mod commit;
 mod containers;
 mod cp;
 mod df;
 mod diff;
+mod exec;
 mod explain;
 mod export;
 mod foreground;

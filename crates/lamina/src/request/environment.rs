@@ -24,7 +24,7 @@ struct FileError {
 
 /// Returns `NAME=value` for each variable, those of files first; `NAME` alone where `-e` names a
 /// variable that is not set, which removes the image's.
-pub(super) fn variables(
+pub(crate) fn variables(
     given: &[String],
     files: &[impl AsRef<Path>],
     environment: &Environment,

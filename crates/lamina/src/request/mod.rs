@@ -12,12 +12,15 @@ use std::path::Path;
 
 use lamina_engine::{CreateRequest, IsolationRequest, NamespaceMode, NetworkMode, ProcessRequest};
 use lamina_engine::{PullPolicy, SeccompMode};
+use lamina_types::UserSpec;
 use lamina_types::mount::MountSpec;
 
 use crate::args::ContainerArgs;
 use crate::environment::Environment;
 use crate::failure::{Failure, Outcome};
 pub(crate) use limits::resources;
+
+pub(crate) use environment::variables;
 
 /// Capabilities of Docker's default set that `--hardened` leaves out, as Podman does.
 const HARDENED_DROPS: [&str; 3] = ["MKNOD", "NET_RAW", "AUDIT_WRITE"];
@@ -101,10 +104,7 @@ fn process(
         args: words.to_vec(),
         env: environment::variables(&process.env, &process.env_file, context.environment)?,
         workdir: process.workdir.clone(),
-        user: parsed(
-            "--user",
-            process.user.as_deref().filter(|user| !user.is_empty()),
-        )?,
+        user: user(process.user.as_deref())?,
         group_add: process.group_add.clone(),
         tty: args.tty,
         stdin: args.interactive,
@@ -113,6 +113,11 @@ fn process(
         ulimits: all_parsed("--ulimit", &process.ulimit)?,
         oom_score_adj: process.oom_score_adj,
     })
+}
+
+/// Reads `--user`; an empty one is none.
+pub(crate) fn user(text: Option<&str>) -> Outcome<Option<UserSpec>> {
+    parsed("--user", text.filter(|user| !user.is_empty()))
 }
 
 /// A JSON list is an entrypoint in exec form; anything else is one program; nothing clears it.

@@ -25,6 +25,8 @@ fn help_lists_the_commands_in_groups() {
 
     Containers:
       run         Create and run a new container from an image
+      exec        Execute a command in a running container
+      attach      Attach local standard input, output, and error streams to a running container
       create      Create a new container
       start       Start one or more stopped containers
       stop        Stop one or more running containers

@@ -1,0 +1,83 @@
+//! `attach`: one more client of a container's monitor.
+
+use lamina_monitor::{
+    ConnectError, Liveness, LivenessError, Session, SessionError, Status, connect, liveness,
+};
+use lamina_types::{ContainerId, ErrorKind};
+
+use crate::Engine;
+use crate::container::find::FindError;
+
+/// Why a container cannot be attached to.
+#[derive(Debug, thiserror::Error)]
+pub enum AttachError {
+    /// There is no such container, or its record is damaged.
+    #[error(transparent)]
+    Find(#[from] FindError),
+    /// It cannot be said whether it runs.
+    #[error(transparent)]
+    Liveness(#[from] LivenessError),
+    /// It does not run.
+    #[error("cannot attach to container {0}: it is not running")]
+    NotRunning(ContainerId),
+    /// It is paused.
+    #[error("cannot attach to container {0}: it is paused")]
+    Paused(ContainerId),
+    /// Its monitor does not answer.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// Its monitor went away.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+}
+
+impl AttachError {
+    /// Returns the class of the error.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Find(error) => error.kind(),
+            Self::Liveness(error) => error.kind(),
+            Self::NotRunning(_) | Self::Paused(_) => ErrorKind::FailedPrecondition,
+            Self::Connect(error) => error.kind(),
+            Self::Session(error) => error.kind(),
+        }
+    }
+}
+
+/// A container's output from now on, and its input.
+#[derive(Debug)]
+pub struct Attached {
+    /// The conversation with its monitor. Leaving it has no effect on the container.
+    pub session: Session,
+    /// Whether the program takes input.
+    pub has_stdin: bool,
+    /// Whether it has a terminal.
+    pub has_terminal: bool,
+}
+
+impl Engine {
+    /// Attaches to a running container, beside whoever is attached already.
+    ///
+    /// A client that does not keep up loses output, and is told how much; the container is never
+    /// held up.
+    pub fn attach(&self, id: &ContainerId) -> Result<Attached, AttachError> {
+        let container = self.load(id)?;
+        match liveness(&container.dir)? {
+            Liveness::Supervised { state, .. } | Liveness::Orphaned { state, .. }
+                if state.status == Status::Running => {}
+            _ => return Err(AttachError::NotRunning(id.clone())),
+        }
+        let cgroup = self.cgroup_of(&container.record);
+        if cgroup.is_ok_and(|cgroup| cgroup.is_some_and(|cgroup| cgroup.is_frozen())) {
+            return Err(AttachError::Paused(id.clone()));
+        }
+        let mut session = connect(&self.bundle(id))?;
+        session.attach()?;
+        let process = &container.record.request.process;
+        Ok(Attached {
+            session,
+            has_stdin: process.stdin,
+            has_terminal: process.tty,
+        })
+    }
+}

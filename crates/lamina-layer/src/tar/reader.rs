@@ -1,5 +1,4 @@
-//! The streaming reader: one entry at a time, content as slices of the source's own buffer (nothing
-//! is copied on its way to write(2)).
+//! The streaming reader: one entry at a time, content as slices of the source's own buffer.
 
 use std::io::{self, BufRead};
 

@@ -124,6 +124,9 @@ pub(crate) struct FsckArgs {
     /// How many threads read (default: one for each processor)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) threads: Option<u16>,
+    /// Use the processor and the disk only when nobody else wants them
+    #[arg(long)]
+    pub(crate) idle: bool,
     /// Don't show how far it has come
     #[arg(short, long)]
     pub(crate) quiet: bool,

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use lamina_engine::{Diagnosis, Engine, OpenError};
 use lamina_image::{Mended, Remedy};
 use lamina_store::{CheckOptions, CheckProgress, Fault, Owner, Store};
+use lamina_sys::priority::become_idle;
 use lamina_types::quantity::human_size;
 use serde_json::{Value, json};
 
@@ -29,13 +30,8 @@ impl Verb for FsckArgs {
         let engine = app.engine_with(&app.config()?, Pulling::default())?;
         let fancy = app.environment.fancy() && ui::err_is_terminal();
         let watch = Watch::new(self.quiet, fancy);
-        let mut options = CheckOptions {
-            contents: !self.quick,
-            ..CheckOptions::default()
-        };
-        options.threads = self.threads.map_or(options.threads, usize::from);
         let hinted = |error| with_hints(Failure::from(error), About::Store);
-        let checked = engine.check(options, &|progress| watch.show(progress));
+        let checked = engine.check(self.options(), &|progress| watch.show(progress));
         let mut diagnoses = checked.map_err(hinted)?;
         let seen = watch.end();
         if self.repair && !diagnoses.is_empty() {
@@ -65,6 +61,20 @@ impl Verb for FsckArgs {
 }
 
 impl FsckArgs {
+    /// Returns what is to be looked at; from here on the check is as idle as it was asked to be.
+    fn options(&self) -> CheckOptions {
+        if self.idle {
+            // Where the kernel refuses, it is an ordinary check.
+            let _ = become_idle();
+        }
+        let all = CheckOptions::default();
+        CheckOptions {
+            contents: !self.quick,
+            threads: self.threads.map_or(all.threads, usize::from),
+            ..all
+        }
+    }
+
     /// A store whose `meta.json` is damaged cannot be opened at all; with `--repair` it is written
     /// anew first. Returns whether it was.
     fn restore_meta(&self, app: &App) -> Outcome<bool> {

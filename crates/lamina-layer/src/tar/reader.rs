@@ -362,12 +362,6 @@ impl<R: BufRead> TarReader<R> {
         Ok(taken)
     }
 
-    /// Takes what is there and returns how much that was; nothing at the end of the stream.
-    fn pass(&mut self) -> Result<usize, TarError> {
-        let available = self.fill()?;
-        Ok(self.take(available)?.len())
-    }
-
     /// Returns how many bytes are in the source's buffer; none at the end of the stream.
     fn fill(&mut self) -> Result<usize, TarError> {
         self.settle();

@@ -21,6 +21,12 @@ impl<R: BufRead> TarReader<R> {
         &mut self.recorded
     }
 
+    /// Takes what is there and returns how much that was; nothing at the end of the stream.
+    pub(super) fn pass(&mut self) -> Result<usize, TarError> {
+        let available = self.fill()?;
+        Ok(self.take(available)?.len())
+    }
+
     /// Passes over the next bytes after the archive's end mark; false at the end of the stream.
     pub(crate) fn read_on(&mut self) -> Result<bool, TarError> {
         self.skip_content()?;

@@ -113,7 +113,7 @@ const SCENARIOS: [Scenario; 10] = [
             "minimal",
             "sh",
             "-c",
-            "echo kept > /f; while [ ${#x} -lt 9999 ]; do x=x$x$$; done; echo $x > /large; mkdir /d",
+            "echo kept > /f; while [ ${#x} -lt 9999 ]; do x=x$x$$; done; echo $x > /large; mkdir -p /d",
         ]],
         check: committed_again,
     },

@@ -67,11 +67,10 @@ impl FsckArgs {
             // Where the kernel refuses, it is an ordinary check.
             let _ = become_idle();
         }
-        let all = CheckOptions::default();
+        let threads = CheckOptions::default().threads;
         CheckOptions {
             contents: !self.quick,
-            threads: self.threads.map_or(all.threads, usize::from),
-            ..all
+            threads: self.threads.map_or(threads, usize::from),
         }
     }
 

@@ -31,7 +31,6 @@ mod join;
 mod newborn;
 mod placement;
 mod plan;
-mod root;
 pub mod seccomp;
 mod spawn;
 pub mod spec_default;
@@ -45,5 +44,4 @@ pub use create::{CreateError, CreateRequest, Created, Start, Stdio, begin, creat
 pub use init::report::Failure;
 pub use join::{JoinRequest, join};
 pub use plan::PlanError;
-pub use root::root_of;
 pub use start::{StartError, start, start_outcome};

@@ -7,7 +7,6 @@
 //! It lives in the container's bundle, because it ends with the container's run. Its supervisor is
 //! not the container's: whatever a client of the one does never holds up the other.
 
-use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use lamina_fs::{Dir, PathError, Root};
@@ -16,7 +15,7 @@ use lamina_monitor::{
     Ahead, Begin, ExitRecord, ForegroundStdio, Liveness, LivenessError, LogConfig, LogDriver,
     MONITOR_JSON, MonitorConfig, Relayed, Session, SessionError, SpawnError, Status, liveness,
 };
-use lamina_runtime::{CONFIG_JSON, root_of};
+use lamina_runtime::CONFIG_JSON;
 use lamina_types::explain::Explainer;
 use lamina_types::{ContainerId, ErrorKind, UserSpec};
 use oci_spec::runtime::Spec;
@@ -31,7 +30,7 @@ use crate::request::CreateRequest;
 use crate::selinux::LabelError;
 use crate::spec::{self, SpecError};
 use crate::users::{self, UserError};
-use crate::{Engine, accounts, host};
+use crate::{Engine, accounts, host, rootfs};
 
 /// Where the processes of a container are, in its bundle.
 const EXEC: &str = "exec";
@@ -190,11 +189,11 @@ impl Engine {
         let path = self.bundle(id).join(EXEC).join(eid.as_str());
         let supervisor =
             lamina_monitor::spawn(&path, &self.config.binary, explain, Ahead::default())?;
-        let root = root_of(pidfd.as_fd()).map_err(|source| ExecError::Root {
+        let root = rootfs::of_process(&pidfd).map_err(|source| ExecError::Root {
             id: id.clone(),
             source,
         })?;
-        let spec = self.plan_exec(&container, request, &Root::from_fd(root))?;
+        let spec = self.plan_exec(&container, request, &root)?;
         let parent = executions_of(&Dir::open(self.bundle(id))?)?;
         let dir = parent.mkdir(eid.as_str(), 0o700)?;
         let begin = Begin {

@@ -52,62 +52,17 @@ impl Verb for CpArgs {
                 return Err(said("copying between containers is not supported"));
             }
             (End::Container(container, path), End::Stream) => {
-                let (files, found) = self.source_in(&engine, container, path)?;
-                let name = name_of(&found.path, path);
-                let out = io::BufWriter::with_capacity(1 << 18, stdout()?);
-                let archived = files.archive(&found, name, out);
-                archived.map_err(Failure::from)?;
+                self.archive(&engine, container, path)?;
                 return Ok(exit_codes::SUCCESS);
             }
-            (End::Stream, End::Container(container, path)) => {
-                let id = find(&engine, container)?;
-                let files = engine.files(&id).map_err(Failure::from)?;
-                let found = files.find(Path::new(path), true).map_err(Failure::from)?;
-                let directory = found.filter(|found| found.directory).ok_or_else(|| {
-                    said(format!(
-                        "destination \"{container}:{path}\" must be a directory"
-                    ))
-                })?;
-                let tar = io::stdin().lock();
-                files
-                    .extract(&directory.path, tar, None)
-                    .map_err(Failure::from)?
-            }
+            (End::Stream, End::Container(container, path)) => extract(&engine, container, path)?,
             (End::Container(container, path), End::Local(to)) => {
-                let (files, found) = self.source_in(&engine, container, path)?;
-                let there = Files::of_host(Path::new("/")).map_err(Failure::from)?;
-                let target = app.working_directory()?.join(to);
-                let goal = goal(&there, &found, path, &target)?;
-                // Nothing that the container has leads out of the directory it is copied to.
-                let there = Files::of_host(&goal.directory).map_err(Failure::from)?;
-                let own = (rustix::process::geteuid(), rustix::process::getegid());
-                let own = (own.0.as_raw(), own.1.as_raw());
-                self.copy(
-                    &files,
-                    &found,
-                    &there,
-                    Path::new("."),
-                    goal.name.as_deref(),
-                    own,
-                )?
+                let to = app.working_directory()?.join(to);
+                self.copy_out(&engine, container, path, &to)?
             }
             (End::Local(from), End::Container(container, path)) => {
-                let id = find(&engine, container)?;
-                let here = Files::of_host(Path::new("/")).map_err(Failure::from)?;
                 let source = app.working_directory()?.join(from);
-                let found = source_of(&here, &source, self.follow_link, || {
-                    format!("lstat {}: no such file or directory", source.display())
-                })?;
-                let files = engine.files(&id).map_err(Failure::from)?;
-                let goal = goal(&files, &found, from, Path::new(path))?;
-                self.copy(
-                    &here,
-                    &found,
-                    &files,
-                    &goal.directory,
-                    goal.name.as_deref(),
-                    (0, 0),
-                )?
+                self.copy_in(&engine, (from, &source), container, path)?
             }
             _ => return Err(said("must specify at least one container source")),
         };
@@ -119,7 +74,63 @@ impl Verb for CpArgs {
     }
 }
 
+/// Unpacks a tar from stdin into a directory of a container.
+fn extract(engine: &Engine, container: &str, path: &str) -> Outcome<u64> {
+    let id = find(engine, container)?;
+    let files = engine.files(&id).map_err(Failure::from)?;
+    let found = files.find(Path::new(path), true).map_err(Failure::from)?;
+    let directory = found.filter(|found| found.directory).ok_or_else(|| {
+        said(format!(
+            "destination \"{container}:{path}\" must be a directory"
+        ))
+    })?;
+    let tar = io::stdin().lock();
+    let extracted = files.extract(&directory.path, tar, None);
+    extracted.map_err(Failure::from)
+}
+
 impl CpArgs {
+    /// Packs what is at a path of a container into a tar on stdout.
+    fn archive(&self, engine: &Engine, container: &str, path: &str) -> Outcome {
+        let (files, found) = self.source_in(engine, container, path)?;
+        let name = name_of(&found.path, path);
+        let out = io::BufWriter::with_capacity(1 << 18, stdout()?);
+        let archived = files.archive(&found, name, out);
+        archived.map_err(Failure::from)?;
+        Ok(())
+    }
+
+    fn copy_out(&self, engine: &Engine, container: &str, path: &str, to: &Path) -> Outcome<u64> {
+        let (files, found) = self.source_in(engine, container, path)?;
+        let there = Files::of_host(Path::new("/")).map_err(Failure::from)?;
+        let goal = goal(&there, &found, path, to)?;
+        // Nothing that the container has leads out of the directory it is copied to.
+        let there = Files::of_host(&goal.directory).map_err(Failure::from)?;
+        let own = (rustix::process::geteuid(), rustix::process::getegid());
+        let own = (own.0.as_raw(), own.1.as_raw());
+        let name = goal.name.as_deref();
+        self.copy(&files, &found, &there, Path::new("."), name, own)
+    }
+
+    /// Copies a file of the host, given as typed and from the root, into a container.
+    fn copy_in(
+        &self,
+        engine: &Engine,
+        (from, source): (&str, &Path),
+        container: &str,
+        path: &str,
+    ) -> Outcome<u64> {
+        let id = find(engine, container)?;
+        let here = Files::of_host(Path::new("/")).map_err(Failure::from)?;
+        let found = source_of(&here, source, self.follow_link, || {
+            format!("lstat {}: no such file or directory", source.display())
+        })?;
+        let files = engine.files(&id).map_err(Failure::from)?;
+        let goal = goal(&files, &found, from, Path::new(path))?;
+        let name = goal.name.as_deref();
+        self.copy(&here, &found, &files, &goal.directory, name, (0, 0))
+    }
+
     fn source_in(&self, engine: &Engine, container: &str, path: &str) -> Outcome<(Files, Found)> {
         let id = find(engine, container)?;
         let files = engine.files(&id).map_err(Failure::from)?;

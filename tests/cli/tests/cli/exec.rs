@@ -41,6 +41,21 @@ fn bundle(host: &Host) -> PathBuf {
     bundles.next().unwrap().unwrap().path()
 }
 
+/// Removes every container; nothing of them may be left.
+fn clear(host: &Host) {
+    host.remove_containers();
+    host.sweep();
+}
+
+/// Returns the ids of what was executed in the container and runs.
+fn running(host: &Host) -> Vec<Value> {
+    let inspect: Value = serde_json::from_str(&host.ok(&["inspect", "box"])).unwrap();
+    inspect[0]["ExecIDs"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default()
+}
+
 fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !holds() {
@@ -91,6 +106,7 @@ fn privileged_exec_says_what_dockers_says() {
     ! error: unable to find user nobody-known: no matching entries in passwd file
     [exit 1]
     ");
+    clear(&host);
 }
 
 #[test]
@@ -119,6 +135,7 @@ fn privileged_exec_wants_a_container_that_runs() {
     ! hint: lamina start box
     [exit 1]
     ");
+    clear(&host);
 }
 
 #[test]
@@ -173,6 +190,7 @@ fn privileged_exec_is_inside_and_confined_as_the_container() {
     let forks = "i=0; while [ $i -lt 80 ]; do sleep 5 & i=$((i+1)); done";
     let outcome = host.lamina(&["exec", "box", "sh", "-c", forks]);
     assert_ne!(outcome.code, 0, "{outcome:?}");
+    clear(&host);
 }
 
 #[test]
@@ -221,14 +239,7 @@ fn privileged_exec_takes_input_and_goes_on_alone() {
     eventually("the detached program writes", || {
         host.lamina(&["exec", "box", "cat", "/tmp/d"]).stdout == "here\n"
     });
-    let ids = || -> Vec<Value> {
-        let inspect: Value = serde_json::from_str(&host.ok(&["inspect", "box"])).unwrap();
-        inspect[0]["ExecIDs"]
-            .as_array()
-            .cloned()
-            .unwrap_or_default()
-    };
-    assert_eq!(ids().len(), 1);
+    assert_eq!(running(&host).len(), 1);
     host.ok(&[
         "exec",
         "box",
@@ -236,9 +247,12 @@ fn privileged_exec_takes_input_and_goes_on_alone() {
         "-c",
         "kill $(ps -o pid= -C sleep | tail -n 1)",
     ]);
-    eventually("the end of the detached program", || ids().is_empty());
+    eventually("the end of the detached program", || {
+        running(&host).is_empty()
+    });
     // Nothing of the others is left.
     assert_eq!(read_dir(bundle(&host).join("exec")).unwrap().count(), 1);
+    clear(&host);
 }
 
 #[test]
@@ -267,6 +281,7 @@ fn privileged_a_stopped_client_of_exec_holds_up_nothing() {
     drop(output);
     child.wait().unwrap();
     eventually("the supervisor ends", || supervisors(&host) == 0);
+    clear(&host);
 }
 
 /// Returns how many processes supervise something on this host.
@@ -282,7 +297,7 @@ fn supervisors(host: &Host) -> usize {
 #[test]
 fn privileged_a_killed_client_or_supervisor_of_exec_leaves_nothing() {
     let host = host_with(&[]);
-    let running = |host: &Host| {
+    let sleeping = |host: &Host| {
         host.lamina(&["exec", "box", "ps", "-C", "sleep", "-o", "args="])
             .stdout
     };
@@ -296,7 +311,7 @@ fn privileged_a_killed_client_or_supervisor_of_exec_leaves_nothing() {
         .unwrap();
     child.kill().unwrap();
     child.wait().unwrap();
-    assert!(running(&host).contains("sleep 999"));
+    assert!(sleeping(&host).contains("sleep 999"));
     // The supervisor: its client says so, and the container does not notice.
     let mut child = spawn(
         &host,
@@ -318,10 +333,8 @@ fn privileged_a_killed_client_or_supervisor_of_exec_leaves_nothing() {
         kill_process(pid.unwrap(), Signal::KILL).unwrap();
     }
     assert_ne!(child.wait().unwrap().code(), Some(0));
-    assert!(running(&host).contains("sleep 1000"));
-    host.ok(&["stop", "-t", "0", "box"]);
-    host.ok(&["rm", "box"]);
-    host.sweep();
+    assert!(sleeping(&host).contains("sleep 1000"));
+    clear(&host);
 }
 
 #[test]
@@ -369,4 +382,5 @@ fn privileged_many_attach_to_a_container() {
         assert_eq!(client.wait().unwrap().code(), Some(5));
     }
     assert_eq!(host.ok(&["wait", "echo"]).trim(), "5");
+    clear(&host);
 }

@@ -13,7 +13,7 @@ use crate::app::App;
 use crate::args::CpArgs;
 use crate::cli::Verb;
 use crate::commands::containers::find;
-use crate::commands::save::stdout;
+use crate::commands::output::stdout;
 use crate::exit_codes;
 use crate::failure::{Failure, Outcome};
 use crate::ui;

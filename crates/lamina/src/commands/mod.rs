@@ -22,6 +22,7 @@ mod login;
 mod logs;
 mod migrate;
 mod monitor;
+mod output;
 mod pause;
 mod port;
 mod prune;

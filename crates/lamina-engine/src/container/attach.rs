@@ -67,8 +67,7 @@ impl Engine {
                 if state.status == Status::Running => {}
             _ => return Err(AttachError::NotRunning(id.clone())),
         }
-        let cgroup = self.cgroup_of(&container.record);
-        if cgroup.is_ok_and(|cgroup| cgroup.is_some_and(|cgroup| cgroup.is_frozen())) {
+        if self.is_paused(&container.record) {
             return Err(AttachError::Paused(id.clone()));
         }
         let mut session = connect(&self.bundle(id))?;

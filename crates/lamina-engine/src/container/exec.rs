@@ -181,8 +181,7 @@ impl Engine {
         if state.status != Status::Running {
             return Err(ExecError::NotRunning(id.clone()));
         }
-        let cgroup = self.cgroup_of(&container.record);
-        if cgroup.is_ok_and(|cgroup| cgroup.is_some_and(|cgroup| cgroup.is_frozen())) {
+        if self.is_paused(&container.record) {
             return Err(ExecError::Paused(id.clone()));
         }
         let eid = random_id().map_err(|error| ExecError::Id(Box::new(error)))?;

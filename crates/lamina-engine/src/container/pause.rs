@@ -90,6 +90,12 @@ impl Engine {
         }
     }
 
+    /// Returns whether a container is paused; one whose control group cannot be asked is not.
+    pub(crate) fn is_paused(&self, record: &Record) -> bool {
+        let cgroup = self.cgroup_of(record).ok().flatten();
+        cgroup.is_some_and(|cgroup| cgroup.is_frozen())
+    }
+
     /// Lets a container go on that is about to end, if it is paused; best effort.
     pub(crate) fn let_go(&self, record: &Record) {
         if let Ok(Some(cgroup)) = self.cgroup_of(record)
@@ -120,11 +126,7 @@ impl Engine {
     /// Returns what a container is doing, and whether it is paused.
     pub(crate) fn observe(&self, container: &Container) -> Result<ContainerState, ListError> {
         let mut state = state_of(container)?;
-        let cgroup = match state.status {
-            ContainerStatus::Running => self.cgroup_of(&container.record).ok().flatten(),
-            _ => None,
-        };
-        if cgroup.is_some_and(|cgroup| cgroup.is_frozen()) {
+        if state.status == ContainerStatus::Running && self.is_paused(&container.record) {
             state.status = ContainerStatus::Paused;
         }
         Ok(state)

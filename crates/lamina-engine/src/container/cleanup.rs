@@ -170,7 +170,7 @@ impl Engine {
     }
 
     /// Removes the control groups of an ended run, with everything that may still be in them.
-    fn remove_cgroups(&self, record: &Record) -> Vec<CleanupFailure> {
+    pub(crate) fn remove_cgroups(&self, record: &Record) -> Vec<CleanupFailure> {
         self.try_remove_cgroups(record)
             .unwrap_or_else(|error| vec![error])
     }

@@ -22,6 +22,7 @@ use rustix::io::Errno;
 use crate::container::cleanup::{self, CleanupError};
 use crate::container::early::Early;
 use crate::container::find::{Container, FindError};
+use crate::container::stop;
 use crate::devices::{self, DeviceError};
 use crate::files::{EtcFiles, write_new};
 use crate::process::{self, ProcessError, ProcessPlan};
@@ -190,8 +191,27 @@ impl Engine {
 
     /// Builds the bundle, and has the monitor make and start the container.
     ///
-    /// The operation names the bundle already; the caller finishes it, or drops it to undo.
+    /// The operation names the bundle already; the caller finishes it, or drops it to undo. After
+    /// an error nothing of the run is alive and nobody writes into the container's directory.
     pub(crate) fn launch(
+        &self,
+        container: &Container,
+        rootfs: &Rootfs,
+        operation: &Operation,
+        monitor: Spawned,
+        explain: &mut Explainer,
+    ) -> Result<Session, StartError> {
+        let launched = self.try_launch(container, rootfs, operation, monitor, explain);
+        if launched.is_err() {
+            drop(self.remove_cgroups(&container.record));
+            // The monitor records the end after it has told of it: what is removed under its
+            // hands is found not empty.
+            drop(stop::settle(container));
+        }
+        launched
+    }
+
+    fn try_launch(
         &self,
         container: &Container,
         rootfs: &Rootfs,

@@ -14,6 +14,9 @@ use super::scratch::Scratch;
 use super::start::lamina_in;
 use crate::shell;
 
+/// The row of storage mode plain; the other is the mode that is chosen by itself.
+const PLAIN: &str = "lamina, mode plain";
+
 /// Times the pull of every installed engine in turn.
 pub(super) fn run(rounds: usize) -> Result<String> {
     let scratch = Scratch::new("bench-pull")?;
@@ -22,14 +25,15 @@ pub(super) fn run(rounds: usize) -> Result<String> {
     };
     let image = registry.image();
     let image = image.as_str();
-    let mut times: Vec<(String, Vec<f64>)> = ["lamina", "docker", "podman"]
+    let mut times: Vec<(String, Vec<f64>)> = ["lamina", PLAIN, "docker", "podman"]
         .map(|name| (name.to_owned(), Vec::new()))
         .into();
     for round in 0..rounds {
         for (name, times) in &mut times {
-            let store = scratch.fresh_ext4(&format!("{name}-{round}"))?;
+            let store = scratch.fresh_ext4(&format!("{}-{round}", name.replace(' ', "-")))?;
             let took = match name.as_str() {
-                "lamina" => lamina(store.path(), image).map(Some)?,
+                "lamina" => lamina(store.path(), image, None).map(Some)?,
+                PLAIN => lamina(store.path(), image, Some("plain")).map(Some)?,
                 "docker" => docker(store.path(), image)?,
                 _ => podman(store.path(), image)?,
             };
@@ -40,9 +44,13 @@ pub(super) fn run(rounds: usize) -> Result<String> {
     Ok(report::pull(&times, rounds))
 }
 
-/// Pulls into a store of lamina's below `store` and returns the milliseconds it took.
-pub(super) fn lamina(store: &Path, image: &str) -> Result<f64> {
+/// Pulls into a store of lamina's below `store`, in the default storage mode or another, and
+/// returns the milliseconds it took.
+pub(super) fn lamina(store: &Path, image: &str, mode: Option<&str>) -> Result<f64> {
     let mut pull = lamina_in(&store.join("root"), &store.join("run"));
+    if let Some(mode) = mode {
+        pull.args(["--storage-mode", mode]);
+    }
     timed(pull.args(["pull", image]))
 }
 

@@ -25,7 +25,7 @@ pub(super) fn run(_rounds: usize) -> Result<String> {
     };
     let store = scratch.fresh_ext4("lamina")?;
     for name in related::names() {
-        pull::lamina(store.path(), &registry.related(name))?;
+        pull::lamina(store.path(), &registry.related(name), None)?;
     }
     let mut sizes = vec![("lamina", size(&store.path().join("root"))?)];
     sizes.extend(docker(&scratch, &registry)?.map(|size| ("docker", size)));
@@ -90,7 +90,7 @@ fn size(folder: &Path) -> Result<f64> {
 fn times(store: &Mounted, registry: &Registry) -> Result<String> {
     let lamina = || lamina_in(&store.path().join("root"), &store.path().join("run"));
     for name in related::variants() {
-        pull::lamina(store.path(), &registry.related(&name))?;
+        pull::lamina(store.path(), &registry.related(&name), None)?;
     }
     let images = shell::output(lamina().args(["images", "-q"]))?
         .lines()

@@ -69,9 +69,7 @@ fn first(scratch: &Scratch, program: &Path, registry: &Registry) -> Result<Strin
     for round in 0..ROUNDS {
         for (mode, times) in &mut modes {
             let store = scratch.fresh_ext4(&format!("{mode}-{round}"))?;
-            let mut pull = lamina_in(&store.path().join("root"), &store.path().join("run"));
-            pull.arg(format!("--storage-mode={mode}"));
-            times.push(pull::timed(pull.args(["pull", &image]))?);
+            times.push(pull::lamina(store.path(), &image, Some(mode.as_str()))?);
         }
     }
     let floor_both = floor["inflate_and_hash"];
@@ -119,9 +117,9 @@ fn second(scratch: &Scratch, program: &Path, registry: &Registry) -> Result<Stri
     let mut pulls = Vec::new();
     for round in 0..ROUNDS {
         let store = scratch.fresh_ext4(&format!("second-{round}"))?;
-        pull::lamina(store.path(), &registry.related(first))?;
+        pull::lamina(store.path(), &registry.related(first), None)?;
         let root = store.path().join("root");
-        pulls.push(pull::lamina(store.path(), &registry.related(second))?);
+        pulls.push(pull::lamina(store.path(), &registry.related(second), None)?);
         let mut remove = lamina_in(&root, &store.path().join("run"));
         shell::run(
             remove

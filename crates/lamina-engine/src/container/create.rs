@@ -18,6 +18,7 @@ use lamina_types::{ContainerId, ContainerName, ErrorKind, Rootfs};
 use rustix::io::Errno;
 
 use crate::Engine;
+use crate::events;
 use crate::files::{EtcContents, HOST_FILE_LIMIT, HostFiles, write_new};
 use crate::names;
 use crate::process::{self, ProcessError, hostname};
@@ -115,6 +116,7 @@ impl Engine {
     ) -> Result<ContainerId, CreateError> {
         let made = self.make(request, &random_id()?, progress, explain)?;
         made.operation.finish()?;
+        self.tell(&[events::created(&made.record)]);
         Ok(made.record.id)
     }
 

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use lamina_types::{Rootfs, Source};
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, OpenTreeFlags, UnmountFlags,
@@ -81,7 +81,35 @@ const MOUNT: &str = "mount overlay";
 ///
 /// Linux 6.8 takes one layer per parameter, of any number and with any character in it; before,
 /// all of them must fit one page of options, separated by colons.
+///
+/// A volatile upper directory that has been mounted before is mounted once more: by an init that
+/// was given up for another, because something was mounted on the host meanwhile.
 pub(crate) fn overlay(rootfs: &Rootfs, spare: &Path) -> Result<OwnedFd, Failure> {
+    match attempt(rootfs, spare) {
+        Err(_) if forgotten(rootfs) => attempt(rootfs, spare),
+        other => other,
+    }
+}
+
+/// Takes away the mark by which the kernel refuses a volatile overlay that was mounted before;
+/// returns whether there was one.
+fn forgotten(rootfs: &Rootfs) -> bool {
+    match rootfs {
+        Rootfs::Overlay {
+            work: Some(work),
+            options,
+            ..
+        } if options.iter().any(|option| option == "volatile") => {
+            // A directory with one file (fs/overlayfs/super.c, ovl_create_volatile_dirty).
+            let mark = work.join("work/incompat/volatile");
+            let _ = rustix::fs::unlinkat(CWD, mark.join("dirty"), AtFlags::empty());
+            rustix::fs::unlinkat(CWD, mark, AtFlags::REMOVEDIR).is_ok()
+        }
+        _ => false,
+    }
+}
+
+fn attempt(rootfs: &Rootfs, spare: &Path) -> Result<OwnedFd, Failure> {
     let Rootfs::Overlay {
         lowers,
         data,

@@ -119,6 +119,15 @@ pub(crate) fn privileged_what_was_mounted_since_init_was_cloned_is_seen() {
     assert_eq!(finish(created, output).text, "mounted\n");
 }
 
+/// As an init leaves it that was given up after it had mounted.
+pub(crate) fn privileged_a_volatile_layer_is_mounted_once_more() {
+    let container = Container::new("echo again");
+    let mark = container.path("work/work/incompat/volatile");
+    fs::create_dir_all(&mark).unwrap();
+    fs::write(mark.join("dirty"), "").unwrap();
+    assert_eq!(container.run().text, "again\n");
+}
+
 pub(crate) fn privileged_a_failed_create_leaves_nothing() {
     let mut container = Container::new("true");
     container.mount("/x", "bind", Path::new("/no/such/source"), &["bind"]);

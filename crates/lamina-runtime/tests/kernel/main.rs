@@ -83,6 +83,10 @@ const TESTS: &[(&str, fn())] = &[
         lifecycle::privileged_what_was_mounted_since_init_was_cloned_is_seen,
     ),
     (
+        "privileged_a_volatile_layer_is_mounted_once_more",
+        lifecycle::privileged_a_volatile_layer_is_mounted_once_more,
+    ),
+    (
         "privileged_a_failed_create_leaves_nothing",
         lifecycle::privileged_a_failed_create_leaves_nothing,
     ),

@@ -29,7 +29,6 @@ mod copy;
 mod devices;
 mod disk;
 mod engine;
-mod events;
 mod files;
 mod fsck;
 mod host;
@@ -66,6 +65,7 @@ pub use container::remove::{RemoveError, RemoveOptions};
 pub use container::rename::RenameError;
 pub use container::restart::RestartError;
 pub use container::run::{Finished, RunError};
+pub use container::size::ContainerSize;
 pub use container::start::{Running, StartError, StartOptions};
 pub use container::state::{ContainerState, ContainerStatus, human};
 pub use container::stats::{Sample, StatsError};
@@ -80,15 +80,15 @@ pub use info::{Info, InfoError};
 pub use process::ProcessError;
 pub use prune::{
     LabelFilter, PlannedContainer, PlannedImage, PruneError, PruneImages, PrunePlan, PruneRequest,
-    Pruned, Skipped,
+    PruneVolumes, Pruned, Skipped,
 };
 pub use record::{Record, RecordError, VolumeUse};
 pub use request::{
     CreateRequest, IsolationRequest, NamespaceMode, NetworkMode, ProcessRequest, PullPolicy,
-    SeccompMode,
+    SeccompMode, VolumesFrom,
 };
 pub use rootfs::RootfsError;
 pub use selinux::LabelError;
 pub use spec::SpecError;
 pub use users::UserError;
-pub use volumes::VolumeError;
+pub use volumes::{Volume, VolumeError, VolumeRequest};

@@ -15,12 +15,22 @@ use lamina_types::{ContainerId, ContainerName, ErrorKind, ImageId};
 pub use apply::{Pruned, Skipped};
 
 use crate::container::list::ListError;
+use crate::volumes::VolumeError;
 
 /// Which images are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PruneImages {
     /// Those without a tag.
     Dangling,
+    /// All.
+    Unused,
+}
+
+/// Which volumes are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PruneVolumes {
+    /// Those that were made for one container, or without a name.
+    Anonymous,
     /// All.
     Unused,
 }
@@ -43,17 +53,17 @@ pub struct PruneRequest {
     pub containers: bool,
     /// Images.
     pub images: Option<PruneImages>,
-    /// Anonymous volumes.
-    pub volumes: bool,
+    /// Volumes that no container uses.
+    pub volumes: Option<PruneVolumes>,
     /// Partial downloads, what nothing leads to, and what waits to be unlinked.
     pub rest: bool,
     /// Whether it cannot be undone, and what was removed before not any more either.
     pub now: bool,
     /// How many images of each repository stay, the newest.
     pub keep_last: Option<usize>,
-    /// Only containers and images that were made before.
+    /// Only containers, images and volumes that were made before.
     pub until: Option<Timestamp>,
-    /// Only containers and images with these labels.
+    /// Only containers, images and volumes with these labels.
     pub labels: Vec<LabelFilter>,
 }
 
@@ -133,6 +143,9 @@ pub enum PruneError {
     /// An image could not be removed.
     #[error(transparent)]
     Image(#[from] ImageError),
+    /// The volumes could not be listed, or one not be removed.
+    #[error(transparent)]
+    Volume(#[from] VolumeError),
     /// What had been removed before could not be freed.
     #[error(transparent)]
     Expire(#[from] ExpireError),
@@ -148,6 +161,7 @@ impl PruneError {
             Self::Collect(error) => error.kind(),
             Self::Removal(error) => error.kind(),
             Self::Image(error) => error.kind(),
+            Self::Volume(error) => error.kind(),
             Self::Expire(error) => error.kind(),
         }
     }

@@ -57,6 +57,9 @@ pub struct VolumeUse {
     pub anonymous: bool,
     /// Whether writes are refused.
     pub read_only: bool,
+    /// The part of the volume that is mounted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subpath: Option<PathBuf>,
 }
 
 /// Why a record cannot be read.

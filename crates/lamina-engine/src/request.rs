@@ -35,6 +35,9 @@ pub struct CreateRequest {
     pub cgroup_parent: Option<String>,
     /// Mounts, in the order they were given.
     pub mounts: Vec<MountSpec>,
+    /// Containers whose volumes and binds it gets (`--volumes-from`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes_from: Vec<VolumesFrom>,
     /// Whether the root filesystem is read-only.
     pub read_only: bool,
     /// The size of /dev/shm in bytes; `None` is 64 MiB.
@@ -64,6 +67,7 @@ impl CreateRequest {
             resources: Resources::default(),
             cgroup_parent: None,
             mounts: Vec::new(),
+            volumes_from: Vec::new(),
             read_only: false,
             shm_size: None,
             devices: Vec::new(),
@@ -72,6 +76,15 @@ impl CreateRequest {
             cidfile: None,
         }
     }
+}
+
+/// A container whose volumes and binds another gets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumesFrom {
+    /// The container, as it was typed.
+    pub container: String,
+    /// Whether writes are refused (`:ro`) or allowed (`:rw`); as there where neither is said.
+    pub read_only: Option<bool>,
 }
 
 /// What a container executes, and how it is talked to.

@@ -2,25 +2,39 @@
 //!
 //! An anonymous volume is made for one container, by the image's `VOLUME` or `-v /path`, and goes
 //! with it. A new volume is filled with what the image has in its place.
+//!
+//! A volume appears under its name when it is complete, by one rename, and goes by one. Whoever
+//! begins to use one that is there notes that in its operation first, and looks for it under the
+//! lock `volumes`, shared; whoever takes one away holds that lock alone, and looks for users in
+//! `ops/` before it looks in the records. So a used volume is never removed.
+//!
+//! A volume with options (`type`, `o`, `device`) has no data here: it is mounted by every
+//! container for itself, in its own mount namespace, and nothing is mounted on the host.
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+mod archive;
+mod clone;
+mod create;
+mod list;
+mod remove;
+mod rename;
+mod uses;
 
-use lamina_fs::{Dir, Durability, PathError, RemoveError};
-use lamina_store::{Area, Draft, Line, OpError, Operation, Store};
-use lamina_types::mount::MountKind;
-use lamina_types::oci::Config;
-use lamina_types::{ContainerName, ErrorKind, Rootfs};
-use rustix::fs::OFlags;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use lamina_fs::{Dir, Lock, LockError, PathError, Rank, RemoveError};
+use lamina_layer::ExtractError;
+use lamina_store::{Area, OpError, RemovalError, Store};
+use lamina_types::{ContainerId, ContainerName, ErrorKind};
 use serde::{Deserialize, Serialize};
 
-use crate::copy;
-use crate::process::lexically;
-use crate::record::VolumeUse;
-use crate::request::CreateRequest;
-use crate::rootfs::{self, RootfsError};
-use crate::spec::mounts::check_target;
-use crate::spec::{SpecError, VolumeMount};
+use crate::container::export::ExportError;
+use crate::rootfs::RootfsError;
+use crate::spec::SpecError;
+
+pub use create::VolumeRequest;
+pub use list::Volume;
+pub(crate) use uses::{Wanted, data, mounts, open, plan};
 
 /// The version of `volume.json`.
 const VERSION: u32 = 1;
@@ -28,8 +42,12 @@ const VERSION: u32 = 1;
 const DATA: &str = "_data";
 /// What is known of the volume.
 const FILE: &str = "volume.json";
+/// The largest `volume.json` that is read: labels may be large, but not this large.
+const LIMIT: u64 = 1 << 20;
+/// The lock of the names.
+const LOCK: &str = "volumes";
 
-/// Why a volume cannot be made.
+/// Why a volume cannot be made, found or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum VolumeError {
     /// A file or directory cannot be worked on.
@@ -38,18 +56,77 @@ pub enum VolumeError {
     /// The operation cannot be noted.
     #[error(transparent)]
     Op(#[from] OpError),
+    /// Somebody else changes the names of volumes for too long.
+    #[error(transparent)]
+    Lock(#[from] LockError),
     /// It cannot be removed.
     #[error(transparent)]
     Remove(#[from] RemoveError),
+    /// It cannot be moved to where it can be brought back from.
+    #[error(transparent)]
+    Removal(#[from] RemovalError),
+    /// There is none of that name.
+    #[error("get {0}: no such volume")]
+    NotFound(String),
+    /// A container uses it.
+    #[error("{act} {name}: volume is in use - [{users}]")]
+    InUse {
+        /// What was to be done.
+        act: &'static str,
+        /// Its name.
+        name: String,
+        /// The ids of containers, and words for operations.
+        users: String,
+    },
+    /// There is one of that name.
+    #[error("volume {0} already exists")]
+    Exists(String),
     /// The name has characters that no volume's has.
-    #[error("invalid volume name {0:?}, only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")]
+    #[error(
+        "create {0}: {0:?} includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path"
+    )]
     Name(String),
+    /// The name has one character.
+    #[error(
+        "create {0}: volume name is too short, names should be at least two alphanumeric characters"
+    )]
+    Short(String),
+    /// There is one driver.
+    #[error("create {name}: error looking up volume plugin {driver}: plugin {driver:?} not found")]
+    Driver {
+        /// The volume's name.
+        name: String,
+        /// The driver that was asked for.
+        driver: String,
+    },
+    /// An option is unknown, or another is missing.
+    #[error("create {name}: {why}")]
+    Option {
+        /// The volume's name.
+        name: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// What it has is not here but is mounted by each container.
+    #[error("volume {0} is mounted by its containers: there is nothing to {1} here")]
+    Elsewhere(String, &'static str),
     /// It may not be mounted there.
     #[error(transparent)]
     Target(#[from] SpecError),
     /// The image cannot be looked into.
     #[error(transparent)]
     Rootfs(#[from] RootfsError),
+    /// It cannot be archived.
+    #[error(transparent)]
+    Export(#[from] ExportError),
+    /// An archive cannot be extracted into it.
+    #[error("import into volume {name}")]
+    Extract {
+        /// Its name.
+        name: String,
+        /// What failed.
+        source: ExtractError,
+    },
     /// There is no randomness for a name.
     #[error("get random bytes")]
     Random(#[source] getrandom::Error),
@@ -61,234 +138,110 @@ impl VolumeError {
         match self {
             Self::Path(error) => error.kind(),
             Self::Op(error) => error.kind(),
+            Self::Lock(error) => error.kind(),
             Self::Remove(error) => error.kind(),
-            Self::Name(_) => ErrorKind::InvalidArgument,
+            Self::Removal(error) => error.kind(),
+            Self::NotFound(_) => ErrorKind::NotFound,
+            Self::InUse { .. } | Self::Elsewhere(..) => ErrorKind::FailedPrecondition,
+            Self::Exists(_) => ErrorKind::AlreadyExists,
+            Self::Name(_) | Self::Short(_) | Self::Option { .. } => ErrorKind::InvalidArgument,
+            Self::Driver { .. } => ErrorKind::NotFound,
             Self::Target(error) => error.kind(),
             Self::Rootfs(error) => error.kind(),
+            Self::Export(error) => error.kind(),
+            Self::Extract { source, .. } => source.kind(),
             Self::Random(_) => ErrorKind::Internal,
         }
     }
 }
 
 /// `volume.json`.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct VolumeFile {
     version: u32,
+    /// RFC 3339.
     created: String,
+    /// Whether it was made for one container, or without a name.
     anonymous: bool,
+    /// Whether other containers may use it although it is anonymous.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    shared: bool,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    labels: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    options: BTreeMap<String, String>,
 }
 
-/// A volume that a container wants.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Wanted {
-    /// Its name; `None` makes an anonymous one.
-    pub name: Option<String>,
-    /// Where it goes.
-    pub target: PathBuf,
-    /// Whether it is filled with what the image has there.
-    pub fill: bool,
-    /// Whether writes are refused.
-    pub read_only: bool,
-}
-
-/// Returns the volumes of a request and its image; an explicit mount takes an image's place.
-pub(crate) fn plan(request: &CreateRequest, image: &Config) -> Result<Vec<Wanted>, VolumeError> {
-    let mut wanted = Vec::new();
-    let mut taken = BTreeSet::new();
-    for mount in &request.mounts {
-        let target = lexically(&mount.target);
-        taken.insert(target.clone());
-        if let MountKind::Volume { name, no_copy } = &mount.kind {
-            if let Some(name) = name {
-                // One grammar for what becomes a file name.
-                name.parse::<ContainerName>()
-                    .map_err(|_| VolumeError::Name(name.chars().take(160).collect()))?;
-            }
-            wanted.push(Wanted {
-                name: name.clone(),
-                target,
-                fill: !no_copy,
-                read_only: mount.read_only,
-            });
+impl VolumeFile {
+    fn new(created: &str, anonymous: bool) -> Self {
+        Self {
+            version: VERSION,
+            created: created.to_owned(),
+            anonymous,
+            ..Self::default()
         }
     }
-    for path in image.volumes.keys() {
-        // The image's author chose the path: `..` stops at the root (CVE-2022-23648), and what
-        // isolation rests on is refused.
-        let target = lexically(Path::new(path));
-        check_target(&target, None)?;
-        if taken.insert(target.clone()) {
-            wanted.push(Wanted {
-                name: None,
-                target,
-                fill: true,
-                read_only: false,
-            });
-        }
-    }
-    Ok(wanted)
-}
 
-/// Makes what is missing, noted in the operation first.
-pub(crate) fn ensure(
-    store: &Store,
-    operation: &Operation,
-    wanted: &[Wanted],
-    rootfs: &Rootfs,
-    created: &str,
-) -> Result<Vec<VolumeUse>, VolumeError> {
-    wanted
-        .iter()
-        .map(|wanted| {
-            let name = match &wanted.name {
-                Some(name) => name.clone(),
-                None => anonymous_name()?,
-            };
-            let anonymous = wanted.name.is_none();
-            let volumes = store.dir(Area::Volumes)?;
-            if anonymous || !volumes.exists(&name)? {
-                // A named volume is anybody's as soon as it is there: it is never undone.
-                if anonymous {
-                    operation.lease(&[Line::Volume(name.clone())])?;
-                }
-                make(operation.draft()?, volumes, &name, wanted, rootfs, created)?;
-            }
-            Ok(VolumeUse {
-                name,
-                target: wanted.target.clone(),
-                anonymous,
-                read_only: wanted.read_only,
-            })
+    /// Reads what is known of a volume; one whose file is damaged is a named one without labels.
+    fn read(volume: &Dir) -> Self {
+        let bytes = volume.read(FILE, LIMIT).unwrap_or_default();
+        serde_json::from_slice(&bytes).unwrap_or_default()
+    }
+
+    fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("plain fields and string keys serialise")
+    }
+
+    /// Returns how it is mounted, where it has options.
+    fn driver(&self) -> Option<Driver> {
+        let option = |key: &str| self.options.get(key).cloned().unwrap_or_default();
+        let options = option("o");
+        let options = options.split(',').filter(|option| !option.is_empty());
+        let options: Vec<String> = options.map(str::to_owned).collect();
+        let bind = options
+            .iter()
+            .any(|option| option == "bind" || option == "rbind");
+        (!option("device").is_empty()).then(|| Driver {
+            kind: match bind {
+                true => "bind".to_owned(),
+                false => option("type"),
+            },
+            device: PathBuf::from(option("device")),
+            options,
         })
-        .collect()
+    }
 }
 
-/// A volume appears under its name when it is complete: until then it is the operation's draft.
-fn make(
-    draft: Draft,
-    volumes: &Dir,
-    name: &str,
-    wanted: &Wanted,
-    rootfs: &Rootfs,
-    created: &str,
-) -> Result<(), VolumeError> {
-    let data = draft.dir().mkdir(DATA, 0o755)?;
-    fill(&data, wanted, rootfs)?;
-    let file = VolumeFile {
-        version: VERSION,
-        created: created.to_owned(),
-        anonymous: wanted.name.is_none(),
-    };
-    let bytes = serde_json::to_vec(&file).expect("plain fields always serialise");
-    draft
-        .dir()
-        .create_exclusive(FILE, &bytes, 0o600, Durability::Volatile)?;
-    // Of two makers one wins, and both use the same volume.
-    draft.publish(volumes, name)?;
-    Ok(())
+/// What a volume with options mounts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Driver {
+    kind: String,
+    device: PathBuf,
+    options: Vec<String>,
 }
 
-fn fill(data: &Dir, wanted: &Wanted, rootfs: &Rootfs) -> Result<(), VolumeError> {
-    if !wanted.fill {
-        return Ok(());
+/// Holds the names of volumes still, for who looks for one or for who takes one away.
+fn names_lock(store: &Store, alone: bool) -> Result<Lock, VolumeError> {
+    let locks = store.dir(Area::Locks)?;
+    Ok(match alone {
+        true => Lock::exclusive(locks, LOCK, Rank::Volume)?,
+        false => Lock::shared(locks, LOCK, Rank::Volume)?,
+    })
+}
+
+/// One grammar for what becomes a file name.
+fn check_name(name: &str) -> Result<(), VolumeError> {
+    let clipped = || name.chars().take(160).collect();
+    if name.len() == 1 {
+        return Err(VolumeError::Short(clipped()));
     }
-    let root = rootfs::open(rootfs)?;
-    let relative = wanted.target.strip_prefix("/").unwrap_or(&wanted.target);
-    match root.open(relative, OFlags::DIRECTORY | OFlags::RDONLY) {
-        Ok(from) => Ok(copy::tree(&from, data)?),
-        // The image has nothing there, or a file: the volume starts empty.
-        Err(error) if error.is_not_found() || error.errno() == Some(rustix::io::Errno::NOTDIR) => {
-            Ok(())
-        }
-        Err(error) => Err(error.into()),
-    }
+    name.parse::<ContainerName>()
+        .map(drop)
+        .map_err(|_| VolumeError::Name(clipped()))
 }
 
 fn anonymous_name() -> Result<String, VolumeError> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(VolumeError::Random)?;
-    Ok(data_encoding::HEXLOWER.encode(&bytes))
-}
-
-/// Returns what is mounted where.
-pub(crate) fn mounts(store: &Store, uses: &[VolumeUse]) -> Vec<VolumeMount> {
-    let dir = store.path(Area::Volumes);
-    uses.iter()
-        .map(|volume| VolumeMount {
-            data: dir.join(&volume.name).join(DATA),
-            target: volume.target.clone(),
-            read_only: volume.read_only,
-        })
-        .collect()
-}
-
-/// Removes the volumes that were made for one container.
-pub(crate) fn remove_anonymous(store: &Store, uses: &[VolumeUse]) -> Result<(), VolumeError> {
-    let anonymous = uses.iter().filter(|volume| volume.anonymous);
-    for volume in anonymous {
-        store.dir(Area::Volumes)?.remove_tree(&volume.name)?;
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use lamina_types::mount::MountSpec;
-    use serde_json::Value;
-
-    use super::*;
-    use crate::process::tests::request;
-
-    fn image(paths: &[&str]) -> Config {
-        Config {
-            volumes: paths
-                .iter()
-                .map(|path| ((*path).to_owned(), Value::Null))
-                .collect(),
-            ..Config::default()
-        }
-    }
-
-    #[test]
-    fn an_images_volumes_stay_below_its_root() {
-        let wanted = plan(&request(), &image(&["/../../../canary", "data/", "/a/./b"])).unwrap();
-        let targets: Vec<_> = wanted
-            .iter()
-            .map(|w| w.target.display().to_string())
-            .collect();
-        assert_eq!(targets, ["/canary", "/a/b", "/data"]);
-        for bad in ["/proc", "/proc/self", "/sys", ".", "", "/", "/x/.."] {
-            assert!(plan(&request(), &image(&[bad])).is_err(), "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn an_explicit_mount_takes_the_place_of_an_images_volume() {
-        let mut asked = request();
-        asked.mounts = vec![MountSpec {
-            kind: MountKind::Volume {
-                name: Some("db".to_owned()),
-                no_copy: true,
-            },
-            target: "/data".into(),
-            read_only: true,
-            recursive_read_only: false,
-        }];
-        let wanted = plan(&asked, &image(&["/data", "/data/"])).unwrap();
-        assert_eq!(
-            wanted,
-            [Wanted {
-                name: Some("db".to_owned()),
-                target: "/data".into(),
-                fill: false,
-                read_only: true,
-            }]
-        );
-        for bad in ["../x", "a/b", ".x", ""] {
-            if let MountKind::Volume { name, .. } = &mut asked.mounts[0].kind {
-                *name = Some(bad.to_owned());
-            }
-            assert!(plan(&asked, &image(&[])).is_err(), "{bad:?}");
-        }
-    }
+    Ok(ContainerId::from_random(bytes).to_string())
 }

@@ -25,6 +25,8 @@ pub enum Rank {
     Removed,
     /// One container.
     Container,
+    /// The names of volumes: shared by who begins to use one, exclusive for who takes one away.
+    Volume,
     /// One blob being fetched.
     Blob,
     /// One layer being unpacked.
@@ -33,8 +35,6 @@ pub enum Rank {
     Store,
     /// The index of references.
     RefIndex,
-    /// One volume.
-    Volume,
     /// One network.
     Network,
 }

@@ -13,7 +13,7 @@ use crate::changes::{ChangeError, apply_changes};
 use crate::fault::StoreFault;
 use crate::images::Images;
 use crate::keep::Came;
-use crate::layer::{BlobSource, BlobUse, Compression, MAGIC, Origin, Taken, Taker, UnpackError};
+use crate::layer::{BlobSource, Compression, MAGIC, Origin, Taken, Taker, UnpackError};
 use crate::progress::Progress;
 use crate::publish::{config_bytes, now, rfc3339};
 
@@ -137,8 +137,7 @@ impl Images<'_> {
             store: self.store,
             op,
             bounds: &self.bounds,
-            blobs: BlobUse::Wanted,
-            early: None,
+            keep_blob: true,
             form: self.form,
         };
         let source = BlobSource {

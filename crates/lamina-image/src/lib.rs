@@ -72,7 +72,7 @@ pub use images::{Image, Images};
 pub use import::{ImportError, ImportOptions};
 pub use inspect::LayerPlace;
 pub use keep::{KeepBlobs, KeepBlobsError};
-pub use layer::{Bounds, LayerForm, UnpackError};
+pub use layer::{Bounds, LayerForm, UnpackError, decompress};
 pub use list::Summary;
 pub use load::{LoadError, LoadSource, Loaded};
 pub use migrate::{MigrateError, Migrated};

@@ -15,7 +15,7 @@ use crate::fault::StoreFault;
 use crate::images::Images;
 use crate::keep::Came;
 use crate::layer::{
-    BlobUse, Compression, InArchive, Job, JobError, MAGIC, Taker, UnpackError, decompress, take_all,
+    Compression, InArchive, Job, JobError, MAGIC, Taker, UnpackError, decompress, take_all,
 };
 use crate::progress::Progress;
 use crate::publish::Stored;
@@ -180,8 +180,7 @@ impl Images<'_> {
             store: self.store,
             op,
             bounds: &self.bounds,
-            blobs: BlobUse::Wanted,
-            early: None,
+            keep_blob: true,
             form: self.form,
         };
         take_all(taker, jobs, progress).map_err(|JobError { blob, source }| {

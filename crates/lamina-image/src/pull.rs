@@ -206,8 +206,7 @@ impl Pull<'_> {
             store: self.images.store,
             op,
             bounds: &self.images.bounds,
-            blobs: self.images.keep_blobs.of_pulled(),
-            early: None,
+            keep_blob: false,
             form: self.images.form,
         };
         take_all(taker, jobs.collect(), self.progress).map_err(|JobError { blob, source }| {

@@ -74,10 +74,27 @@ pub fn extract(
     base: &Path,
     owner: Option<(u32, u32)>,
 ) -> Result<u64, ExtractError> {
+    extract_with(tar, root, base, owner, false)
+}
+
+/// The same for a directory that is the archive's own: it gets the owner, mode and times of the
+/// entry `./`, if there is one.
+pub fn extract_whole(tar: impl Read, root: &Root, base: &Path) -> Result<u64, ExtractError> {
+    extract_with(tar, root, base, None, true)
+}
+
+fn extract_with(
+    tar: impl Read,
+    root: &Root,
+    base: &Path,
+    owner: Option<(u32, u32)>,
+    whole: bool,
+) -> Result<u64, ExtractError> {
     let mut reader = TarReader::new(BufReader::with_capacity(1 << 18, tar), Limits::default());
     let mut extraction = Extraction {
         root,
         base,
+        whole,
         times: Vec::new(),
         bytes: 0,
     };
@@ -94,6 +111,8 @@ pub fn extract(
 struct Extraction<'a> {
     root: &'a Root,
     base: &'a Path,
+    /// Whether the directory itself is given what the archive says of it.
+    whole: bool,
     /// Times of directories, which are set when nothing is made in them any more.
     times: Vec<(PathBuf, Time)>,
     bytes: u64,
@@ -111,6 +130,11 @@ impl Extraction<'_> {
         let path = clean_path(&entry.path).ok_or_else(escapes)?;
         if path.is_empty() {
             // The directory itself, which is there.
+            if self.whole && entry.kind == Kind::Directory {
+                let directory = self.directory(b"")?;
+                named_meta(&directory, b".", b".", &entry.meta, true)?;
+                self.times.push((PathBuf::new(), entry.meta.mtime));
+            }
             return Ok(());
         }
         let (above, name) = split(&path);

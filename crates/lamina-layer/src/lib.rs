@@ -37,7 +37,7 @@ pub use apply::{Applied, ApplyError, Refusal, apply, apply_keeping};
 pub use archive::{ArchiveError, Archiver, LinkKey, link_key};
 pub use capture::{Below, CaptureError, capture};
 pub use diff::{Change, ChangeKind, DiffError, Lower, diff};
-pub use extract::{ExtractError, extract};
+pub use extract::{ExtractError, extract, extract_whole};
 pub use limits::Limits;
 pub use path::{Shown, clean_path};
 pub use split::{

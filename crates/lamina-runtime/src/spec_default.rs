@@ -88,6 +88,10 @@ pub const IPC_SYSCTLS: [&str; 8] = [
     "kernel.shm_rmid_forced",
 ];
 
+/// Begins the option of a bind that mounts a part of its source: `x-lamina.beneath=PATH`. No link
+/// in the source leads out of it.
+pub const BENEATH: &str = "x-lamina.beneath=";
+
 /// The size of /dev/shm: 64 MiB.
 pub const SHM_SIZE: u64 = 64 << 20;
 

@@ -37,13 +37,11 @@ pub enum Area {
     Trash,
     /// Lock files.
     Locks,
-    /// What happened; written by every process, see `lamina-monitor`.
-    Events,
 }
 
 impl Area {
     /// Every area, parents before children.
-    pub(crate) const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::Oci,
         Self::BlobsSha256,
         Self::BlobsSha512,
@@ -61,7 +59,6 @@ impl Area {
         Self::Removed,
         Self::Trash,
         Self::Locks,
-        Self::Events,
     ];
 
     /// Returns the folder's path below the root of the store.
@@ -84,7 +81,6 @@ impl Area {
             Self::Removed => "removed",
             Self::Trash => "trash",
             Self::Locks => "locks",
-            Self::Events => "events",
         }
     }
 }

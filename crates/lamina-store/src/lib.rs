@@ -35,7 +35,7 @@
 //!
 //! # Locks
 //!
-//! In this order: removed < container < blob < layer < store < ref-index < volume < network. Nobody holds a
+//! In this order: removed < container < volume < blob < layer < store < ref-index < network. Nobody holds a
 //! store-wide lock while downloading, unpacking or unlinking.
 //!
 //! # What survives
@@ -52,7 +52,6 @@ mod blobs;
 mod boot;
 mod check;
 mod collect;
-mod early;
 mod hash;
 mod key;
 mod layers;
@@ -75,7 +74,6 @@ pub use check::{
     CheckError, CheckOptions, CheckProgress, CheckWatch, Fault, Finding, MendError, Owner, Owners,
 };
 pub use collect::{CollectError, CollectOptions, Collected, Damaged};
-pub use early::{Early, EarlyWriter, early};
 pub use hash::Hasher;
 pub use key::image_key;
 pub use layers::{Layer, LayerContents, LayerDraft, LayerError, LayerInfo, LayerLock, Layers};

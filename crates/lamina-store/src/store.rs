@@ -229,10 +229,7 @@ impl Store {
         }
         let dir = match self.0.root.open_at(area.path()) {
             // A store of a build that had no such folder.
-            Err(error)
-                if error.is_not_found()
-                    && matches!(area, Area::Pool | Area::Removed | Area::Events) =>
-            {
+            Err(error) if error.is_not_found() && matches!(area, Area::Pool | Area::Removed) => {
                 self.0.root.ensure_dir(area.path(), 0o700)?
             }
             other => other?,

@@ -4,6 +4,7 @@ mod csv;
 mod parse;
 mod tmpfs;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -51,6 +52,15 @@ pub enum MountKind {
         /// Whether image content is *not* copied into a new empty volume.
         #[serde(default)]
         no_copy: bool,
+        /// The part of the volume that is mounted: a relative path without `..`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        subpath: Option<PathBuf>,
+        /// Labels of a volume that is made for this.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        labels: BTreeMap<String, String>,
+        /// The driver's options of a volume that is made for this.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        options: BTreeMap<String, String>,
     },
     /// A tmpfs.
     Tmpfs {
@@ -62,6 +72,19 @@ pub enum MountKind {
         #[serde(default)]
         options: Vec<String>,
     },
+}
+
+impl MountKind {
+    /// Returns a volume as `-v` names one.
+    pub fn volume(name: Option<String>, no_copy: bool) -> Self {
+        Self::Volume {
+            name,
+            no_copy,
+            subpath: None,
+            labels: BTreeMap::new(),
+            options: BTreeMap::new(),
+        }
+    }
 }
 
 /// Mount propagation of a bind (mount_namespaces(7)).

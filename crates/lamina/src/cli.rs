@@ -114,6 +114,7 @@ impl Group {
             "container" => "Manage containers",
             "image" => "Manage images",
             "registry" => "Manage the embedded registry",
+            "volume" => "Manage volumes",
             _ => "Manage lamina",
         };
         // Deferred as well: the entries of a group are only built when the group was typed.
@@ -121,6 +122,7 @@ impl Group {
             "container" => |command| MANAGEMENT[0].fill(command),
             "image" => |command| MANAGEMENT[1].fill(command),
             "registry" => |command| MANAGEMENT[3].fill(command),
+            "volume" => |command| MANAGEMENT[4].fill(command),
             _ => |command| MANAGEMENT[2].fill(command),
         };
         Command::new(self.title)
@@ -200,7 +202,7 @@ fn summary() -> String {
         }
         text.push('\n');
     }
-    text + "Management Commands:\n  container   Manage containers\n  image       Manage images\n  registry    Manage the embedded registry\n  system      Manage lamina\n"
+    text + "Management Commands:\n  container   Manage containers\n  image       Manage images\n  registry    Manage the embedded registry\n  system      Manage lamina\n  volume      Manage volumes\n"
 }
 
 /// Parses the arguments and runs the command.

@@ -34,6 +34,7 @@ pub fn run(commands: &[Command]) -> Result<Vec<Vec<String>>, Failed> {
         .output()
         .map_err(|e| format!("bash: {e}"))?;
     host.remove_containers();
+    host.lamina(&["volume", "prune", "-a", "-f", "--now"]);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let mut parts: Vec<Vec<String>> = text
         .split(MARK)

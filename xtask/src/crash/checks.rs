@@ -15,12 +15,21 @@ const DOCUMENTS: u64 = 64 << 10;
 
 /// Whatever was removed by then comes back, exactly.
 pub(super) fn comes_back(host: &Host, _: &Scenario) -> Result<()> {
+    is_back_at(host, &host.template())
+}
+
+/// The same where the scenario has made something first.
+pub(super) fn comes_back_from_here(host: &Host, _: &Scenario) -> Result<()> {
+    is_back_at(host, &host.begin())
+}
+
+fn is_back_at(host: &Host, from: &Path) -> Result<()> {
     for _ in 0..4 {
         if host.ok(&["undo"]).is_err() {
             break;
         }
     }
-    let (now, before) = (host.picture(&host.root())?, host.picture(&host.template())?);
+    let (now, before) = (host.picture(&host.root())?, host.picture(from)?);
     let differs = |path: &&String| now.get(*path) != before.get(*path);
     let paths: Vec<&String> = now.keys().chain(before.keys()).filter(differs).collect();
     ensure!(paths.is_empty(), "not as before: {paths:?}");
@@ -128,5 +137,35 @@ pub(super) fn migrated_again(host: &Host, scenario: &Scenario) -> Result<()> {
             "{layer} is not converted"
         );
     }
+    host.whole()
+}
+
+/// Every volume is whole, and the command, given again where it has not been done, does it.
+pub(super) fn volumes_again(host: &Host, scenario: &Scenario) -> Result<()> {
+    let done = |host: &Host| host.root().join("volumes/made").exists();
+    for volume in entries(&host.root().join("volumes")) {
+        let folder = Path::new(&volume);
+        ensure!(
+            folder.join("volume.json").exists() && folder.join("_data").is_dir(),
+            "{volume} is half-made"
+        );
+    }
+    if !done(host) {
+        host.ok(scenario.words)?;
+    }
+    ensure!(done(host), "not done");
+    let noise = host.places.folder().join("tree-one/noise");
+    let copied = host.root().join("volumes/made/_data/noise");
+    if !scenario.words.contains(&"create") {
+        ensure!(
+            fs::read(copied)? == fs::read(noise)?,
+            "not the same contents"
+        );
+    }
+    let stays = host.root().join("volumes/full").exists();
+    ensure!(
+        stays == scenario.words.contains(&"clone"),
+        "the volume it is made of: {stays}"
+    );
     host.whole()
 }

@@ -13,8 +13,8 @@ use std::process::Command;
 use anyhow::{Result, bail, ensure};
 
 use super::checks::{
-    again_and_empty, again_and_gone, comes_back, committed_again, migrated_again, pulled_again,
-    pushed_again, saved_again,
+    again_and_empty, again_and_gone, comes_back, comes_back_from_here, committed_again,
+    migrated_again, pulled_again, pushed_again, saved_again, volumes_again,
 };
 use super::places::{Places, Registry, tar};
 use super::{MOST_CALLS, PATIENCE, entries};
@@ -36,7 +36,7 @@ pub(super) struct Scenario {
     check: fn(&Host, &Scenario) -> Result<()>,
 }
 
-const SCENARIOS: [Scenario; 10] = [
+const SCENARIOS: [Scenario; 15] = [
     Scenario {
         name: "rmi",
         stride: 2,
@@ -99,6 +99,44 @@ const SCENARIOS: [Scenario; 10] = [
         words: &["save", "-o", "FOLDER/saved.tar", "one:1"],
         before: &[],
         check: saved_again,
+    },
+    Scenario {
+        name: "volume create",
+        stride: 3,
+        words: &["volume", "create", "--label", "a=b", "made"],
+        before: &[],
+        check: volumes_again,
+    },
+    Scenario {
+        name: "volume rm",
+        stride: 3,
+        words: &["volume", "rm", "one", "two"],
+        before: &[
+            &["volume", "create", "one"],
+            &["volume", "import", "two", "FOLDER/one.tar"],
+        ],
+        check: comes_back_from_here,
+    },
+    Scenario {
+        name: "volume clone",
+        stride: 5,
+        words: &["volume", "clone", "full", "made"],
+        before: &[&["volume", "import", "full", "FOLDER/one.tar"]],
+        check: volumes_again,
+    },
+    Scenario {
+        name: "volume rename",
+        stride: 2,
+        words: &["volume", "rename", "full", "made"],
+        before: &[&["volume", "import", "full", "FOLDER/one.tar"]],
+        check: volumes_again,
+    },
+    Scenario {
+        name: "volume import",
+        stride: 4,
+        words: &["volume", "import", "made", "FOLDER/one.tar"],
+        before: &[],
+        check: volumes_again,
     },
     Scenario {
         name: "commit",
@@ -216,13 +254,18 @@ impl Host {
         shell::run(copy.arg(from).arg(self.root()))
     }
 
+    /// The store as the scenario begins.
+    pub(super) fn begin(&self) -> PathBuf {
+        self.places.folder().join("begin")
+    }
+
     fn disturb(&mut self, scenario: &Scenario, full: bool, wrong: &mut Vec<String>) -> Result<()> {
         let stride = if full { 1 } else { scenario.stride };
         self.reset(&self.template())?;
         for words in scenario.before {
             self.ok(words)?;
         }
-        let begin = self.places.folder().join("begin");
+        let begin = self.begin();
         let _ = fs::remove_dir_all(&begin);
         fs::rename(self.root(), &begin)?;
         let mut calls = BTreeMap::new();

@@ -20,7 +20,7 @@ use crate::record::Record;
 use crate::request::CreateRequest;
 use crate::rootfs::RootfsError;
 use crate::spec::isolation;
-use crate::volumes::{self, VolumeError};
+use crate::volumes::VolumeError;
 
 /// The lock that serialises start, cleanup and removal of one container.
 pub(crate) const LOCK: &str = "lock";
@@ -126,11 +126,7 @@ impl Engine {
         } else {
             self.remove_run(&container.record)
         };
-        finish(&container.record.id, failures)?;
-        if container.record.request.remove {
-            self.note_container(&container.record, "destroy", &[]);
-        }
-        Ok(())
+        finish(&container.record.id, failures)
     }
 
     /// Cleans up after every run that is over and whose processes were killed first; best effort.
@@ -240,8 +236,9 @@ impl Engine {
             Line::Container(id.clone()),
             Line::Snapshot(id.into()),
         ]);
-        let anonymous = record.volumes.iter().filter(|v| volumes && v.anonymous);
-        lines.extend(anonymous.map(|volume| Line::Volume(volume.name.clone())));
+        if volumes {
+            lines.extend(self.own_volumes(record)?.into_iter().map(Line::Volume));
+        }
         Ok(self.store.ops().begin("remove", &lines)?)
     }
 
@@ -257,7 +254,7 @@ impl Engine {
         let mut failures = self.remove_cgroups(record);
         failures.extend(self.remove_bundle(record).err());
         if volumes {
-            let removed = volumes::remove_anonymous(&self.store, &record.volumes);
+            let removed = self.remove_own_volumes(record);
             failures.extend(removed.err().map(CleanupFailure::from));
         }
         let snapshot = self.snapshotter().map_err(CleanupFailure::from);

@@ -14,7 +14,6 @@ use lamina_fs::{At, Lock, LockError, PathError, Root};
 use lamina_layer::{ArchiveError, Archiver, ExtractError, extract, link_key};
 use lamina_monitor::{Liveness, LivenessError, liveness};
 use lamina_snapshot::mount_detached;
-use lamina_store::Area;
 use lamina_types::mount::MountKind;
 use lamina_types::{ContainerId, ErrorKind};
 use rustix::fs::{AtFlags, FileType, OFlags};
@@ -26,6 +25,7 @@ use crate::container::export::{ExportError, archive_below};
 use crate::container::find::{Container, FindError};
 use crate::process::lexically;
 use crate::rootfs::{self, RootfsError};
+use crate::volumes::{self, VolumeError};
 
 /// How many links in a row are followed, as the kernel does.
 const MOST_LINKS: usize = 40;
@@ -56,6 +56,9 @@ pub enum CopyError {
     /// Nothing may be written there.
     #[error("{0} is marked read-only")]
     ReadOnly(&'static str),
+    /// A volume is not there.
+    #[error(transparent)]
+    Volume(#[from] VolumeError),
     /// A path cannot be worked on.
     #[error(transparent)]
     Path(#[from] PathError),
@@ -80,6 +83,7 @@ impl CopyError {
             Self::Rootfs(error) => error.kind(),
             Self::Enter { source, .. } => ErrorKind::of_io(&(*source).into()),
             Self::ReadOnly(_) => ErrorKind::FailedPrecondition,
+            Self::Volume(error) => error.kind(),
             Self::Path(error) => error.kind(),
             Self::Export(error) => error.kind(),
             Self::Archive(error) => error.kind(),
@@ -148,8 +152,9 @@ impl Engine {
         let record = &container.record;
         let mut mounts = Vec::new();
         for volume in &record.volumes {
-            let data = self.store.path(Area::Volumes).join(&volume.name);
-            let tree = Root::open_path(data.join("_data"))?;
+            let Some(tree) = volumes::open(&self.store, volume)? else {
+                continue;
+            };
             mounts.push((lexically(&volume.target), tree, volume.read_only));
         }
         for mount in &record.request.mounts {

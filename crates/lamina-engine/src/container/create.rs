@@ -18,7 +18,7 @@ use lamina_types::{ContainerId, ContainerName, ErrorKind, Rootfs};
 use rustix::io::Errno;
 
 use crate::Engine;
-use crate::events;
+use crate::container::find::FindError;
 use crate::files::{EtcContents, HOST_FILE_LIMIT, HostFiles, write_new};
 use crate::names;
 use crate::process::{self, ProcessError, hostname};
@@ -26,7 +26,7 @@ use crate::record::{self, Record};
 use crate::request::{CreateRequest, NamespaceMode, NetworkMode};
 use crate::rootfs::RootfsError;
 use crate::spec::{self, SpecError};
-use crate::volumes::{self, VolumeError};
+use crate::volumes::{self, VolumeError, Wanted};
 
 /// How often a default name is tried before giving up; from the fifth on there are millions.
 const NAME_ATTEMPTS: u32 = 64;
@@ -62,6 +62,9 @@ pub enum CreateError {
     /// A volume cannot be made.
     #[error("make a volume")]
     Volume(#[from] VolumeError),
+    /// The container whose volumes are wanted is not there.
+    #[error(transparent)]
+    VolumesFrom(#[from] FindError),
     /// The writable layer cannot be made.
     #[error(transparent)]
     Rootfs(#[from] RootfsError),
@@ -86,6 +89,7 @@ impl CreateError {
             Self::NameTaken { .. } | Self::CidFile(_) => ErrorKind::AlreadyExists,
             Self::BindSource(_) => ErrorKind::InvalidArgument,
             Self::Volume(error) => error.kind(),
+            Self::VolumesFrom(error) => error.kind(),
             Self::Rootfs(error) => error.kind(),
             Self::Op(error) => error.kind(),
             Self::Path(error) => error.kind(),
@@ -116,7 +120,6 @@ impl Engine {
     ) -> Result<ContainerId, CreateError> {
         let made = self.make(request, &random_id()?, progress, explain)?;
         made.operation.finish()?;
-        self.tell(&[events::created(&made.record)]);
         Ok(made.record.id)
     }
 
@@ -162,13 +165,14 @@ impl Engine {
 
     fn make_of(
         &self,
-        request: CreateRequest,
+        mut request: CreateRequest,
         image: &Image,
         id: ContainerId,
         explain: &mut Explainer,
     ) -> Result<Made, CreateError> {
         // Everything that can be refused is refused before anything is made.
         process::plan(&request, &image.config.config, &id)?;
+        self.inherit(&mut request)?;
         spec::check(&request, &id)?;
         let wanted = volumes::plan(&request, &image.config.config)?;
 
@@ -176,7 +180,7 @@ impl Engine {
             Some(name) => name.clone(),
             None => default_name(0)?,
         };
-        let operation = self.begin(image, &id, &first_name, &request)?;
+        let operation = self.begin(image, &id, &first_name, &request, &wanted)?;
         let name = self.take_name(&operation, first_name, request.name.is_some(), &id)?;
         let dir = self
             .store
@@ -184,7 +188,7 @@ impl Engine {
             .mkdir(id.as_str(), 0o700)?;
         let rootfs = self.prepare(&request, image, &id, explain)?;
         let created = Time::now().to_string();
-        let volumes = volumes::ensure(&self.store, &operation, &wanted, &rootfs, &created)?;
+        let volumes = self.ensure_volumes(&operation, &wanted, &rootfs, &created)?;
         write_etc(&dir, &request, &id)?;
         let record = Record {
             version: Record::current_version(),
@@ -223,6 +227,7 @@ impl Engine {
         id: &ContainerId,
         name: &ContainerName,
         request: &CreateRequest,
+        volumes: &[Wanted],
     ) -> Result<Operation, OpError> {
         let mut lines = self.run_lines(id, request)?;
         lines.extend([
@@ -234,6 +239,8 @@ impl Engine {
                 container: id.clone(),
             },
         ]);
+        let named = volumes.iter().filter_map(|volume| volume.name.clone());
+        lines.extend(named.map(Line::UsesVolume));
         self.store.ops().begin("create", &lines)
     }
 

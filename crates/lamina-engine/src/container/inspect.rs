@@ -141,12 +141,12 @@ impl Engine {
     }
 
     fn mount_points(&self, record: &Record) -> Vec<Value> {
-        let volumes = volumes::mounts(&self.store, &record.volumes);
-        let named = record.volumes.iter().zip(volumes).map(|(volume, mount)| {
+        let named = record.volumes.iter().map(|volume| {
             json!({
-                "Type": "volume", "Name": volume.name, "Source": mount.data,
-                "Destination": mount.target, "Driver": "local", "Mode": "",
-                "RW": !mount.read_only, "Propagation": "",
+                "Type": "volume", "Name": volume.name,
+                "Source": volumes::data(&self.store, &volume.name),
+                "Destination": volume.target, "Driver": "local", "Mode": "",
+                "RW": !volume.read_only, "Propagation": "",
             })
         });
         let others = record.request.mounts.iter().filter_map(|mount| {
@@ -214,6 +214,9 @@ fn host_config(record: &Record) -> Value {
     };
     json!({
         "Binds": binds(record),
+        "VolumesFrom": none_if_empty(&request.volumes_from.iter().map(|from| {
+            from.container.clone() + from.read_only.map_or("", |ro| if ro { ":ro" } else { ":rw" })
+        }).collect::<Vec<_>>()),
         "NetworkMode": network_name(isolation.network),
         "AutoRemove": request.remove,
         "CapAdd": none_if_empty(&isolation.cap_add),

@@ -2,9 +2,11 @@
 
 use lamina_fs::PathError;
 use lamina_monitor::{LivenessError, Time};
+use lamina_types::mount::MountKind;
 use lamina_types::oci::Config;
 use lamina_types::{ContainerId, ContainerName, ErrorKind, ImageId};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use crate::Engine;
 use crate::container::find::{Container, FindError};
@@ -36,6 +38,8 @@ pub struct ContainerSummary {
     pub status: String,
     /// Its labels, the image's among them.
     pub labels: BTreeMap<String, String>,
+    /// What is mounted in it and where: names of volumes, and paths of this machine.
+    pub mounts: Vec<(String, PathBuf)>,
 }
 
 /// Why containers cannot be listed.
@@ -128,14 +132,28 @@ fn summary(record: Record, state: ContainerState, now: Time) -> ContainerSummary
     ContainerSummary {
         command: start::command(&record),
         image: record.request.image.familiar(),
-        image_id: record.image,
+        image_id: record.image.clone(),
         labels: labels(&record.request.labels, &record.image_config),
+        mounts: mounts(&record),
         id: record.id,
         name: record.name,
         created: record.created,
         status: state.text(now),
         state,
     }
+}
+
+fn mounts(record: &Record) -> Vec<(String, PathBuf)> {
+    let volumes = record.volumes.iter();
+    let volumes = volumes.map(|volume| (volume.name.clone(), volume.target.clone()));
+    let binds = record.request.mounts.iter();
+    let binds = binds.filter_map(|mount| match &mount.kind {
+        MountKind::Bind { source, .. } => {
+            Some((source.display().to_string(), mount.target.clone()))
+        }
+        _ => None,
+    });
+    volumes.chain(binds).collect()
 }
 
 /// Returns the image's labels with the request's over them.

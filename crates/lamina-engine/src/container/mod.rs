@@ -27,6 +27,7 @@ pub(crate) mod rename;
 pub(crate) mod restart;
 pub(crate) mod retire;
 pub(crate) mod run;
+pub(crate) mod size;
 pub(crate) mod start;
 pub(crate) mod state;
 pub(crate) mod stats;

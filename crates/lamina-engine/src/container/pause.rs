@@ -53,26 +53,20 @@ impl Engine {
     /// Stops every process of a running container until [`Engine::unpause`]. Returns when all are
     /// stopped, within two seconds; one that the kernel keeps busy is an error, and all go on.
     pub fn pause(&self, id: &ContainerId) -> Result<(), PauseError> {
-        let container = self.load(id)?;
-        let cgroup = self.running_cgroup(&container)?;
+        let cgroup = self.running_cgroup(&self.load(id)?)?;
         if cgroup.is_frozen() {
             return Err(PauseError::AlreadyPaused(id.clone()));
         }
-        cgroup.freeze()?;
-        self.note_container(&container.record, "pause", &[]);
-        Ok(())
+        Ok(cgroup.freeze()?)
     }
 
     /// Lets the processes of a paused container go on.
     pub fn unpause(&self, id: &ContainerId) -> Result<(), PauseError> {
-        let container = self.load(id)?;
-        let cgroup = self.running_cgroup(&container)?;
+        let cgroup = self.running_cgroup(&self.load(id)?)?;
         if !cgroup.is_frozen() {
             return Err(PauseError::NotPaused(id.clone()));
         }
-        cgroup.thaw()?;
-        self.note_container(&container.record, "unpause", &[]);
-        Ok(())
+        Ok(cgroup.thaw()?)
     }
 
     /// Returns the control group of a container that runs.

@@ -118,9 +118,7 @@ impl Engine {
                 failures
             }
         };
-        cleanup::finish(id, failures)?;
-        self.note_container(&container.record, "destroy", &[]);
-        Ok(())
+        Ok(cleanup::finish(id, failures)?)
     }
 
     /// Says whether the image of a container has a name.
@@ -143,12 +141,16 @@ impl Engine {
         if !failures.is_empty() {
             return failures;
         }
-        let going = record.volumes.iter().filter(|v| volumes && v.anonymous);
+        let going = match self.own_volumes(record) {
+            Ok(own) if volumes => own,
+            Ok(_) => Vec::new(),
+            Err(error) => return vec![error.into()],
+        };
         let moved = removal.container(&RemovedContainer {
             id: record.id.clone(),
             name: record.name.clone(),
             image: record.request.image.familiar(),
-            volumes: going.map(|volume| volume.name.clone()).collect(),
+            volumes: going,
         });
         failures.extend(moved.err().map(CleanupFailure::from));
         failures

@@ -38,10 +38,7 @@ impl Engine {
         timeout: Option<Duration>,
     ) -> Result<Running, RestartError> {
         self.stop(id, timeout)?;
-        let options = StartOptions {
-            restarts: true,
-            ..StartOptions::default()
-        };
+        let options = StartOptions::default();
         Ok(self.start(id, &options, &mut Explainer::off())?)
     }
 }

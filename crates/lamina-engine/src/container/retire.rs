@@ -17,9 +17,9 @@ use std::path::PathBuf;
 use lamina_monitor::{Rest, Session};
 use lamina_store::Area;
 
+use crate::Engine;
 use crate::container::cleanup::{self, CleanupError, CleanupFailure};
 use crate::container::find::Container;
-use crate::{Engine, volumes};
 
 impl Engine {
     /// Removes what the run of a container left whose end the caller has been told by its
@@ -64,7 +64,6 @@ impl Engine {
                 let errors = operation.undo().into_iter();
                 let failures = errors.map(CleanupFailure::from).collect();
                 let _ = self.store.empty_trash();
-                self.note_container(&container.record, "destroy", &[]);
                 failures
             }
         }
@@ -74,7 +73,7 @@ impl Engine {
     fn hide(&self, container: &Container) -> Result<Vec<PathBuf>, CleanupFailure> {
         let record = &container.record;
         let mut trees = vec![self.bundle(&record.id)];
-        volumes::remove_anonymous(&self.store, &record.volumes)?;
+        self.remove_own_volumes(record)?;
         trees.extend(self.snapshotter()?.retire(&(&record.id).into())?);
         self.remove_name(container)?;
         let containers = self.store.dir(Area::Containers)?;

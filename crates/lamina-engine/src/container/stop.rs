@@ -55,18 +55,13 @@ impl Engine {
             return Ok(());
         };
         let plan = process::plan(&record.request, &record.image_config, &record.id);
-        let signal = plan.map_or(Signal(15), |plan| plan.stop_signal);
-        self.note_signal(record, signal);
-        kill::send(&pidfd, id, signal)?;
+        kill::send(&pidfd, id, plan.map_or(Signal(15), |plan| plan.stop_signal))?;
         // A paused program takes it when it goes on.
         self.let_go(record);
         if ended_within(&pidfd, timeout) {
-            settle(&container)?;
-        } else {
-            self.end(&container, &pidfd)?;
+            return settle(&container);
         }
-        self.note_container(record, "stop", &[]);
-        Ok(())
+        self.end(&container, &pidfd)
     }
 
     /// Kills a container if it runs and waits until its end is recorded.
@@ -79,7 +74,6 @@ impl Engine {
 
     fn end(&self, container: &Container, pidfd: &OwnedFd) -> Result<(), StopError> {
         let id = &container.record.id;
-        self.note_signal(&container.record, KILL);
         kill::send(pidfd, id, KILL)?;
         self.let_go(&container.record);
         if ended_within(pidfd, Some(PATIENCE)) {

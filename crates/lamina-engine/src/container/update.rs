@@ -84,9 +84,7 @@ impl Engine {
             }
         }
         container.record.request.resources = merged;
-        self.rewrite(&container)?;
-        self.note_container(&container.record, "update", &[]);
-        Ok(())
+        Ok(self.rewrite(&container)?)
     }
 }
 

@@ -10,6 +10,7 @@ use super::{PlannedImage, PruneError, PrunePlan};
 use crate::Engine;
 use crate::container::remove::RemoveOptions;
 use crate::record::{self, Record};
+use crate::volumes::VolumeError;
 
 /// Something of a plan that was not removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,19 +63,14 @@ impl Engine {
         for image in &plan.images {
             self.prune_image(&mut removal, image, &mut pruned)?;
         }
-        if !plan.volumes.is_empty() {
-            // Somebody may have begun to use one.
-            let used: BTreeSet<String> = (self.container_uses()?.into_iter())
-                .flat_map(|one| one.volumes)
-                .collect();
-            for (name, size) in &plan.volumes {
-                match used.contains(name) {
-                    true => pruned.skip(&format!("volume {name}"), &"a container uses it", *size),
-                    false => {
-                        removal.volume(name)?;
-                        pruned.volumes.push(name.clone());
-                    }
+        for (name, size) in &plan.volumes {
+            match self.remove_volume(&mut removal, name) {
+                Ok(()) => pruned.volumes.push(name.clone()),
+                // Somebody has begun to use it, or it is gone.
+                Err(error @ (VolumeError::InUse { .. } | VolumeError::NotFound(_))) => {
+                    pruned.skip(&format!("volume {name}"), &error, *size);
                 }
+                Err(error) => return Err(error.into()),
             }
         }
         pruned.finished = removal.finish()?;

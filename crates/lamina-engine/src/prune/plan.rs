@@ -9,6 +9,7 @@ use lamina_types::{ContainerId, ImageId};
 
 use super::{
     LabelFilter, PlannedContainer, PlannedImage, PruneError, PruneImages, PrunePlan, PruneRequest,
+    PruneVolumes,
 };
 use crate::Engine;
 use crate::container::find::Container;
@@ -67,11 +68,11 @@ impl Engine {
             plan.images = images(&list, &names, which, request, &used, &shares);
         }
         plan.image_bytes = self.freed_together(&plan, &space)?;
-        if request.volumes {
+        if let Some(which) = request.volumes {
             let used: BTreeSet<&str> = staying()
                 .flat_map(|c| c.record.volumes.iter().map(|volume| volume.name.as_str()))
                 .collect();
-            plan.volumes = self.unused_volumes(&space, &used)?;
+            plan.volumes = self.unused_volumes(which, request, &space, &used)?;
         }
         if request.rest {
             plan.unreferenced = shares.garbage;
@@ -98,20 +99,27 @@ impl Engine {
         Ok(self.store.freed_without(space, &names, &snapshots)?)
     }
 
-    /// Anonymous volumes that no container uses, nor one that can be brought back.
+    /// Volumes that no container uses, nor one that can be brought back.
     fn unused_volumes(
         &self,
+        which: PruneVolumes,
+        request: &PruneRequest,
         space: &Space,
         used: &BTreeSet<&str>,
     ) -> Result<Vec<(String, u64)>, PruneError> {
         let kept = self.removed_records()?;
-        let volumes = space.volumes.iter().filter(|(name, _)| {
-            // Anonymous names have the form of a container's id.
-            name.parse::<ContainerId>().is_ok()
-                && !used.contains(name.as_str())
-                && !kept.contains(name.as_str())
+        let volumes = self.volumes()?.into_iter().filter(|volume| {
+            (which == PruneVolumes::Unused || volume.anonymous)
+                && !used.contains(volume.name.as_str())
+                && !kept.contains(&volume.name)
+                && request.fits(Some(&volume.created), &volume.labels)
         });
-        Ok(volumes.map(|(name, size)| (name.clone(), *size)).collect())
+        Ok(volumes
+            .map(|volume| {
+                let size = space.volumes.get(&volume.name).copied();
+                (volume.name, size.unwrap_or(0))
+            })
+            .collect())
     }
 }
 

@@ -29,11 +29,17 @@ const PROC_ALLOWED: [&str; 9] = [
     "/proc/uptime",
 ];
 
-/// A volume that is mounted: its data directory and its place.
+/// A volume that is mounted: what it is, and its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct VolumeMount {
-    /// The directory on the host.
-    pub data: PathBuf,
+    /// `bind` for a directory on the host, or a filesystem.
+    pub kind: String,
+    /// The directory, or the filesystem's device.
+    pub source: PathBuf,
+    /// Options as mount(8) knows them.
+    pub options: Vec<String>,
+    /// The part of it that is mounted.
+    pub subpath: Option<PathBuf>,
     /// Where it goes.
     pub target: PathBuf,
     /// Whether writes are refused.
@@ -122,13 +128,24 @@ fn defaults(request: &CreateRequest) -> Vec<Mount> {
 }
 
 fn volume(volume: &VolumeMount) -> Mount {
-    let write = if volume.read_only { "ro" } else { "rw" };
-    build(
-        &volume.target,
-        "bind",
-        &volume.data,
-        &["rbind", "rprivate", write],
-    )
+    let mut options = volume.options.clone();
+    if volume.kind == "bind" {
+        for word in ["rbind", "rprivate"] {
+            options.push(word.to_owned());
+        }
+    }
+    let asked = options.iter().any(|option| option == "ro");
+    let write = if volume.read_only || asked {
+        "ro"
+    } else {
+        "rw"
+    };
+    options.push(write.to_owned());
+    if let Some(part) = &volume.subpath {
+        options.push(format!("{}{}", spec_default::BENEATH, part.display()));
+    }
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    build(&volume.target, &volume.kind, &volume.source, &options)
 }
 
 /// Converts one mount; volumes come as [`VolumeMount`]s.

@@ -41,7 +41,10 @@ fn built(request: CreateRequest, mut image_config: Config) -> Result<Value, Spec
     let user = users::resolve(process.user.as_ref(), &process.group_add, &accounts).unwrap();
     let all = [Capability::SysAdmin, Capability::Chown].into();
     let volume = VolumeMount {
-        data: "/volumes/v/_data".into(),
+        kind: "bind".to_owned(),
+        source: "/volumes/v/_data".into(),
+        options: Vec::new(),
+        subpath: None,
         target: "/data".into(),
         read_only: false,
     };

@@ -245,10 +245,7 @@ fn mounts() {
         non_recursive: false,
         relabel: Relabel::None,
     };
-    let volume = MountKind::Volume {
-        name: None,
-        no_copy: false,
-    };
+    let volume = MountKind::volume(None, false);
     let tmpfs = MountKind::Tmpfs {
         size: Some(1 << 20),
         mode: None,

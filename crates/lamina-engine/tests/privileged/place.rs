@@ -202,6 +202,7 @@ pub(crate) fn request(words: &[&str]) -> CreateRequest {
         resources: Resources::default(),
         cgroup_parent: None,
         mounts: Vec::new(),
+        volumes_from: Vec::new(),
         read_only: false,
         shm_size: None,
         devices: Vec::new(),

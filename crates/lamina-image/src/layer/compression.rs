@@ -78,7 +78,7 @@ impl fmt::Display for Compression {
 }
 
 /// Reads what is in `compressed`, telling the compression by its first bytes.
-pub(crate) fn open<'a, R: BufRead + 'a>(mut compressed: R) -> io::Result<Box<dyn Read + 'a>> {
+pub fn open<'a, R: BufRead + 'a>(mut compressed: R) -> io::Result<Box<dyn Read + 'a>> {
     let start = compressed.fill_buf()?;
     if start.len() >= MAGIC || start.is_empty() {
         let compression = Compression::of(start);

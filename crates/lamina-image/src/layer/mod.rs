@@ -20,14 +20,15 @@ use lamina_types::{DiffId, ErrorKind};
 use crate::archive::ArchiveError;
 use crate::fault::StoreFault;
 
-pub(crate) use compression::{Compression, MAGIC, open as decompress};
+pub use compression::open as decompress;
+pub(crate) use compression::{Compression, MAGIC};
 pub(crate) use download::{BlobSource, InArchive, Origin, Registry};
 pub use form::LayerForm;
 pub(crate) use jobs::{Job, JobError, take_all};
 pub(crate) use pipe::{CHUNK, Closed, Sink, Source, pipe};
 pub use stream::Bounds;
 pub(crate) use stream::stream;
-pub(crate) use take::{BlobUse, Taken, Taker};
+pub(crate) use take::{Taken, Taker};
 
 /// Why a layer could not be brought into the store. Nothing of it is visible then.
 #[derive(Debug, thiserror::Error)]

@@ -11,7 +11,6 @@ mod cgroup;
 mod client;
 mod container;
 mod ending;
-mod events;
 mod setup;
 mod stdio;
 mod supervise;

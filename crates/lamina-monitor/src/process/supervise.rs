@@ -146,7 +146,6 @@ impl Supervisor {
                 for client in &mut self.clients {
                     client.send(Kind::Started, &[], None);
                 }
-                self.note_start();
             }
             // Init was killed before it was told to go on.
             Ok(()) => {}
@@ -202,7 +201,6 @@ impl Supervisor {
                 }
                 Request::Resize { rows, columns } => self.resize(rows, columns),
                 Request::Detach => self.clients[index].role = Role::Watching,
-                Request::Rename(name) => self.rename(&name),
             }
         }
         self.feed();

@@ -2,8 +2,9 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
+use lamina_fs::Root;
 use lamina_sys::mount::{Attributes, PropagationType, set_attributes};
-use rustix::fs::CWD;
+use rustix::fs::{CWD, OFlags};
 use rustix::mount::{OpenTreeFlags, open_tree};
 
 use super::report::{Failure, Step};
@@ -16,14 +17,27 @@ pub(super) fn open_sources(mounts: &[MountPlan]) -> Result<Vec<Option<OwnedFd>>,
 }
 
 fn open(mount: &MountPlan) -> Result<Option<OwnedFd>, Failure> {
-    let What::Bind { source, recursive } = &mount.what else {
+    let What::Bind {
+        source,
+        beneath,
+        recursive,
+    } = &mount.what
+    else {
         return Ok(None);
     };
     let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     if *recursive {
         flags |= OpenTreeFlags::AT_RECURSIVE;
     }
-    let tree = open_tree(CWD, source, flags).step(|| format!("bind {}", source.display()))?;
+    let tree = match beneath {
+        None => open_tree(CWD, source, flags).step(|| format!("bind {}", source.display()))?,
+        Some(part) => {
+            let act = || format!("bind {} in {}", part.display(), source.display());
+            let root = Root::open_path(source).step(act)?;
+            let part = root.open(part, OFlags::PATH).step(act)?;
+            open_tree(part, "", flags | OpenTreeFlags::AT_EMPTY_PATH).step(act)?
+        }
+    };
     let (propagation, below) = mount
         .propagation
         .unwrap_or((PropagationType::Private, true));

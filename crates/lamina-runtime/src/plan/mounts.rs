@@ -38,6 +38,8 @@ pub(crate) enum What {
     /// A file or directory of the host.
     Bind {
         source: PathBuf,
+        /// The part of it that is mounted, resolved as after a chroot to it.
+        beneath: Option<PathBuf>,
         /// Whether the mounts below the source come too.
         recursive: bool,
     },
@@ -145,6 +147,7 @@ fn what(mount: &Mount, target: &Path, options: &Options) -> Result<What, PlanErr
     if options.bind.is_some() || kind == "bind" {
         return Ok(What::Bind {
             source: absolute("mount source", &source)?,
+            beneath: options.beneath.clone(),
             recursive: options.bind.unwrap_or(false),
         });
     }
@@ -180,6 +183,7 @@ struct Options {
     /// `Some(recursive)` for a bind.
     bind: Option<bool>,
     parameters: Vec<(String, Option<String>)>,
+    beneath: Option<PathBuf>,
     unsupported: bool,
 }
 
@@ -222,6 +226,10 @@ impl Options {
             .and_then(|name| FLAGS.iter().find(|(known, _, set)| *set && *known == name));
         if let Some((_, bits, _)) = recursive_flag {
             self.recursive |= bits;
+            return;
+        }
+        if let Some(path) = option.strip_prefix(crate::spec_default::BENEATH) {
+            self.beneath = Some(path.into());
             return;
         }
         match option {

@@ -78,7 +78,7 @@ impl Store {
         self.measure_root(&mut space)?;
         self.measure_images(&mut space)?;
         self.measure_containers(&mut space)?;
-        for area in [Area::Refs, Area::Unsynced, Area::Locks, Area::Events] {
+        for area in [Area::Refs, Area::Unsynced, Area::Locks] {
             space.own += disk::tree(self.root(), area.path().as_ref());
         }
         self.measure(Area::Removed, &mut space, |space, name, size| {
@@ -182,6 +182,11 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// Returns what a volume takes; nothing if there is none of that name.
+    pub fn volume_size(&self, name: &str) -> Result<u64, PathError> {
+        Ok(disk::tree(self.dir(Area::Volumes)?, name.as_ref()))
     }
 
     fn measure_containers(&self, space: &mut Space) -> Result<(), PathError> {

@@ -1,6 +1,6 @@
-//! Which containers operations are about.
+//! Which containers and volumes operations are about.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lamina_fs::PathError;
 use lamina_types::ContainerId;
@@ -17,5 +17,25 @@ impl Ops<'_> {
             _ => None,
         };
         Ok(self.leases()?.into_iter().filter_map(id).collect())
+    }
+
+    /// Lists the volumes that operations make or use, each with who does: a container's id, or
+    /// the word for the operation. A volume that was seen before this is called and is not listed
+    /// is used by those alone whose records say so.
+    pub fn volumes(&self) -> Result<BTreeMap<String, BTreeSet<String>>, PathError> {
+        let mut volumes: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for one in self.live()? {
+            let id = one.lines.iter().find_map(|line| match line {
+                Line::Container(id) => Some(id.to_string()),
+                _ => None,
+            });
+            let who = id.unwrap_or(one.kind);
+            for line in one.lines {
+                if let Line::UsesVolume(name) | Line::Volume(name) = line {
+                    volumes.entry(name).or_default().insert(who.clone());
+                }
+            }
+        }
+        Ok(volumes)
     }
 }

@@ -49,6 +49,8 @@ pub enum Line {
     /// An anonymous volume, `volumes/<64 digits>`. A named one is never undone: another process
     /// may have begun to use it.
     Volume(String),
+    /// A volume that the operation relies on, whoever made it: it is not removed meanwhile.
+    UsesVolume(String),
     /// A container's folder below the run directory: an absolute path that ends in
     /// `containers/<id>`.
     RunDir(PathBuf),

@@ -80,6 +80,7 @@ fn outlives_a_run(line: &Line) -> bool {
         | Line::Layer(_)
         | Line::Image(_)
         | Line::Objects(_)
+        | Line::UsesVolume(_)
         | Line::Pool => false,
     }
 }
@@ -98,6 +99,7 @@ fn rank(line: &Line) -> u8 {
         | Line::Image(_)
         | Line::Objects(_)
         | Line::Pool
+        | Line::UsesVolume(_)
         | Line::Published => 7,
     }
 }
@@ -146,6 +148,7 @@ fn undo_line(store: &Store, line: &Line) -> Result<(), UndoError> {
         | Line::Image(_)
         | Line::Objects(_)
         | Line::Pool
+        | Line::UsesVolume(_)
         | Line::Published => {}
     }
     Ok(())

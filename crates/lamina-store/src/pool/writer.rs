@@ -21,7 +21,6 @@ use rustix::io::Errno;
 use super::check::{Batch, Found, Seal};
 use super::{ObjectKey, PoolError};
 use crate::area::Area;
-use crate::early::Early;
 use crate::ops::{Line, Operation};
 use crate::store::Store;
 use crate::sync::{self, Unsynced};
@@ -46,7 +45,6 @@ const MANY: u64 = 1 << 20;
 pub struct PoolWriter<'a> {
     store: &'a Store,
     op: &'a Operation,
-    early: Option<Early>,
     current: Option<Current>,
     pending: Vec<Pending>,
     /// The contents of the batch that have no file yet, one after the other: memory that is used
@@ -85,7 +83,6 @@ impl<'a> PoolWriter<'a> {
         Self {
             store,
             op,
-            early: None,
             current: None,
             pending: Vec::new(),
             held: Vec::new(),
@@ -94,12 +91,6 @@ impl<'a> PoolWriter<'a> {
             unknown: 0,
             failure: None,
         }
-    }
-
-    /// Has new contents written to the disk while others still come.
-    #[must_use]
-    pub fn writing_early(self, early: Option<Early>) -> Self {
-        Self { early, ..self }
     }
 
     /// Stores what is left and returns what each content takes on the disk, in units of 512 bytes,
@@ -180,9 +171,6 @@ impl<'a> PoolWriter<'a> {
         sync::mark(self.store, &Unsynced::batch(&HEXLOWER.encode(&batch)))?;
         for (place, id, size, file) in written {
             self.blocks[place] = self.link(&id, size, &file)?;
-            if let Some(early) = &self.early {
-                early.offer(file, size);
-            }
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 //!
 //! Nothing is opened here: whether a bind's source exists is the engine's question.
 
+use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use super::{MountKind, MountSpec, Propagation, Relabel, csv, tmpfs};
@@ -103,10 +104,10 @@ impl MountSpec {
                 non_recursive: false,
                 relabel: options.relabel.unwrap_or_default(),
             },
-            (None, name) => MountKind::Volume {
-                name: name.map(parse_volume_name).transpose()?,
-                no_copy: options.no_copy.unwrap_or(false),
-            },
+            (None, name) => MountKind::volume(
+                name.map(parse_volume_name).transpose()?,
+                options.no_copy.unwrap_or(false),
+            ),
         };
         let recursive_read_only = read_only && (bind.is_some() || options.recursive);
         Ok(Self {
@@ -200,6 +201,9 @@ struct Keys {
     propagation: Option<Propagation>,
     recursive: Option<String>,
     no_copy: Option<bool>,
+    subpath: Option<PathBuf>,
+    labels: BTreeMap<String, String>,
+    options: BTreeMap<String, String>,
     size: Option<u64>,
     mode: Option<u32>,
 }
@@ -235,6 +239,21 @@ impl Keys {
                 _ => return Err(invalid()),
             },
             "volume-nocopy" => self.no_copy = Some(flag()?),
+            "volume-subpath" => {
+                self.subpath = Some(parse_subpath(needed()?).ok_or_else(invalid)?);
+            }
+            "volume-label" => {
+                let (key, value) = pair(needed()?);
+                self.labels.insert(key, value);
+            }
+            "volume-opt" => {
+                let (key, value) = pair(needed()?);
+                self.options.insert(key, value);
+            }
+            "volume-driver" => match needed()? {
+                "local" => {}
+                _ => return Err(invalid()),
+            },
             "tmpfs-size" => self.size = Some(crate::quantity::parse_bytes(needed()?)?),
             "tmpfs-mode" => {
                 self.mode = Some(tmpfs::parse_mode(needed()?).ok_or_else(invalid)?);
@@ -275,6 +294,9 @@ impl Keys {
             "bind",
             &[
                 ("volume-nocopy", self.no_copy.is_some()),
+                ("volume-subpath", self.subpath.is_some()),
+                ("volume-label", !self.labels.is_empty()),
+                ("volume-opt", !self.options.is_empty()),
                 ("tmpfs-size", self.size.is_some()),
                 ("tmpfs-mode", self.mode.is_some()),
             ],
@@ -316,6 +338,9 @@ impl Keys {
         Ok(MountKind::Volume {
             name: self.source.as_deref().map(parse_volume_name).transpose()?,
             no_copy: self.no_copy.unwrap_or(false),
+            subpath: self.subpath.clone(),
+            labels: self.labels.clone(),
+            options: self.options.clone(),
         })
     }
 
@@ -327,6 +352,9 @@ impl Keys {
                 ("bind-propagation", self.propagation.is_some()),
                 ("bind-recursive", self.recursive.is_some()),
                 ("volume-nocopy", self.no_copy.is_some()),
+                ("volume-subpath", self.subpath.is_some()),
+                ("volume-label", !self.labels.is_empty()),
+                ("volume-opt", !self.options.is_empty()),
             ],
         )?;
         Ok(MountKind::Tmpfs {
@@ -357,6 +385,21 @@ pub(super) fn parse_target(text: &str) -> Result<PathBuf, MountError> {
         return Err(MountError::TargetRoot);
     }
     Ok(target)
+}
+
+/// A part of a volume is in it: no root, no way up.
+fn parse_subpath(text: &str) -> Option<PathBuf> {
+    let path = Path::new(text);
+    let inside = path
+        .components()
+        .all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+    inside.then(|| path.components().collect())
+}
+
+/// Splits `key[=value]`.
+fn pair(text: &str) -> (String, String) {
+    let (key, value) = text.split_once('=').unwrap_or((text, ""));
+    (key.to_owned(), value.to_owned())
 }
 
 /// Volume names become directories, so the grammar has no slash and no leading dot.

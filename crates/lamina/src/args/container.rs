@@ -182,6 +182,9 @@ pub(crate) struct FileArgs {
     /// Attach a filesystem mount to the container
     #[arg(long, value_name = "type=TYPE,...")]
     pub(crate) mount: Vec<String>,
+    /// Mount volumes from the specified container(s)
+    #[arg(long, value_name = "CONTAINER[:ro|rw]")]
+    pub(crate) volumes_from: Vec<String>,
     /// Mount a tmpfs directory
     #[arg(long, value_name = "TARGET[:OPTIONS]")]
     pub(crate) tmpfs: Vec<String>,

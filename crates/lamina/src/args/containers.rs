@@ -263,6 +263,9 @@ pub(crate) struct LogsArgs {
 /// `lamina diff`.
 #[derive(Debug, Args)]
 pub(crate) struct DiffArgs {
+    /// Show how much each change has written, and the sums
+    #[arg(long)]
+    pub(crate) stat: bool,
     /// The container by name, id or unique prefix of an id
     #[arg(value_name = "CONTAINER")]
     pub(crate) container: String,

@@ -11,6 +11,9 @@ pub(crate) struct PsArgs {
     /// Only display container IDs
     #[arg(short, long)]
     pub(crate) quiet: bool,
+    /// Display total file sizes
+    #[arg(short, long)]
+    pub(crate) size: bool,
     /// Show n last created containers (includes all states)
     #[arg(short = 'n', long, value_name = "N")]
     pub(crate) last: Option<usize>,
@@ -60,10 +63,13 @@ pub(crate) struct InspectArgs {
     /// Format output: json, or a Go template
     #[arg(short, long, value_name = "FORMAT")]
     pub(crate) format: Option<String>,
-    /// Return JSON for the specified type: container or image
+    /// Display total file sizes if the type is container
+    #[arg(short, long)]
+    pub(crate) size: bool,
+    /// Return JSON for the specified type: container, image or volume
     #[arg(long = "type", value_name = "TYPE")]
     pub(crate) kind: Option<String>,
-    /// Containers and images by name or id
+    /// Containers, images and volumes by name or id
     #[arg(value_name = "NAME|ID", required = true)]
     pub(crate) names: Vec<String>,
 }

@@ -9,6 +9,7 @@ mod images;
 mod lists;
 mod registries;
 mod system;
+mod volumes;
 
 pub(crate) use container::{
     ContainerArgs, CreateArgs, ExplainFormat, ProgressArg, RunArgs, Stream, UpdateLimitArgs,
@@ -25,6 +26,10 @@ pub(crate) use images::{
 pub(crate) use lists::{ImagesArgs, InspectArgs, PsArgs};
 pub(crate) use registries::{LoginArgs, LogoutArgs, SearchTagsArgs, ServeArgs};
 pub(crate) use system::{
-    ContainerPruneArgs, DfArgs, EventsArgs, FsckArgs, ImagePruneArgs, InfoArgs, MarkdownHelpArgs,
-    MigrateArgs, PruneArgs, PruneFlags, TidyArgs, UndoArgs, VersionArgs, WhyArgs,
+    ContainerPruneArgs, DfArgs, FsckArgs, ImagePruneArgs, InfoArgs, MarkdownHelpArgs, MigrateArgs,
+    PruneArgs, PruneFlags, TidyArgs, UndoArgs, VersionArgs, WhyArgs,
+};
+pub(crate) use volumes::{
+    VolumeCloneArgs, VolumeCreateArgs, VolumeExportArgs, VolumeImportArgs, VolumeInspectArgs,
+    VolumeLsArgs, VolumePruneArgs, VolumeRenameArgs, VolumeRmArgs,
 };

@@ -2,12 +2,14 @@
 
 use crate::args::{
     AttachArgs, BlobsArgs, CleanupArgs, CommitArgs, ContainerPruneArgs, CpArgs, CreateArgs,
-    CreateMinimalArgs, DfArgs, DiffArgs, EventsArgs, ExecArgs, ExplainArgs, ExportArgs, FsckArgs,
-    HistoryArgs, ImagePruneArgs, ImagesArgs, ImportArgs, InfoArgs, InspectArgs, KillArgs, LoadArgs,
-    LoginArgs, LogoutArgs, LogsArgs, MarkdownHelpArgs, MigrateArgs, PauseArgs, PortArgs, PruneArgs,
-    PsArgs, PullArgs, PushArgs, RenameArgs, RestartArgs, RmArgs, RmiArgs, RunArgs, SaveArgs,
+    CreateMinimalArgs, DfArgs, DiffArgs, ExecArgs, ExplainArgs, ExportArgs, FsckArgs, HistoryArgs,
+    ImagePruneArgs, ImagesArgs, ImportArgs, InfoArgs, InspectArgs, KillArgs, LoadArgs, LoginArgs,
+    LogoutArgs, LogsArgs, MarkdownHelpArgs, MigrateArgs, PauseArgs, PortArgs, PruneArgs, PsArgs,
+    PullArgs, PushArgs, RenameArgs, RestartArgs, RmArgs, RmiArgs, RunArgs, SaveArgs,
     SearchTagsArgs, ServeArgs, StartArgs, StatsArgs, StopArgs, TagArgs, TidyArgs, TopArgs,
-    TreeArgs, UndoArgs, UnpauseArgs, UntagArgs, UpdateArgs, VersionArgs, WaitArgs, WhyArgs,
+    TreeArgs, UndoArgs, UnpauseArgs, UntagArgs, UpdateArgs, VersionArgs, VolumeCloneArgs,
+    VolumeCreateArgs, VolumeExportArgs, VolumeImportArgs, VolumeInspectArgs, VolumeLsArgs,
+    VolumePruneArgs, VolumeRenameArgs, VolumeRmArgs, WaitArgs, WhyArgs,
 };
 use crate::commands::{InspectContainer, InspectImage};
 
@@ -179,7 +181,6 @@ const MIGRATE: Entry = entry::<MigrateArgs>(
     "Convert what an older version or another storage mode left",
 );
 const INFO: Entry = entry::<InfoArgs>("info", "", "Display system-wide information");
-const EVENTS: Entry = entry::<EventsArgs>("events", "", "Get events, those of before too");
 const DF: Entry = entry::<DfArgs>("df", "", "Show disk usage");
 const WHY: Entry = entry::<WhyArgs>(
     "why",
@@ -194,6 +195,37 @@ const PRUNE: Entry = entry::<PruneArgs>(
 const IMAGE_PRUNE: Entry = entry::<ImagePruneArgs>("prune", "", "Remove unused images");
 const CONTAINER_PRUNE: Entry =
     entry::<ContainerPruneArgs>("prune", "", "Remove all stopped containers");
+const VOLUME: &str = "VOLUME [VOLUME...]";
+const VOLUME_CREATE: Entry = entry::<VolumeCreateArgs>("create", "[VOLUME]", "Create a volume");
+const VOLUME_LS: Entry = entry::<VolumeLsArgs>("ls", "", "List volumes");
+const VOLUME_INSPECT: Entry = entry::<VolumeInspectArgs>(
+    "inspect",
+    VOLUME,
+    "Display detailed information on one or more volumes",
+);
+const VOLUME_RM: Entry = entry::<VolumeRmArgs>(
+    "rm",
+    VOLUME,
+    "Remove one or more volumes, which no container uses",
+);
+const VOLUME_PRUNE: Entry = entry::<VolumePruneArgs>("prune", "", "Remove unused local volumes");
+const VOLUME_RENAME: Entry =
+    entry::<VolumeRenameArgs>("rename", "VOLUME NEW_NAME", "Rename a volume");
+const VOLUME_CLONE: Entry = entry::<VolumeCloneArgs>(
+    "clone",
+    "SOURCE TARGET",
+    "Create a volume with the contents of another",
+);
+const VOLUME_EXPORT: Entry = entry::<VolumeExportArgs>(
+    "export",
+    "VOLUME",
+    "Export a volume's contents as a tar archive",
+);
+const VOLUME_IMPORT: Entry = entry::<VolumeImportArgs>(
+    "import",
+    "VOLUME [FILE|-]",
+    "Import the contents of a tar archive into a volume",
+);
 const UNDO: Entry = entry::<UndoArgs>("undo", "[ID]", "Bring back what a command removed");
 const TIDY: Entry = entry::<TidyArgs>("__tidy", "", "End the time of what was removed").hidden();
 const FSCK: Entry = entry::<FsckArgs>(
@@ -233,7 +265,7 @@ pub(crate) const GROUPS: [Group; 5] = [
     },
     Group {
         title: "System",
-        entries: &[INSPECT, EVENTS, PRUNE, UNDO, DF, WHY, FSCK, INFO, VERSION],
+        entries: &[INSPECT, PRUNE, UNDO, DF, WHY, FSCK, INFO, VERSION],
     },
     Group {
         title: "",
@@ -242,7 +274,7 @@ pub(crate) const GROUPS: [Group; 5] = [
 ];
 
 /// The same commands by what they are about.
-pub(crate) const MANAGEMENT: [Group; 4] = [
+pub(crate) const MANAGEMENT: [Group; 5] = [
     Group {
         title: "container",
         entries: &[
@@ -297,10 +329,24 @@ pub(crate) const MANAGEMENT: [Group; 4] = [
     },
     Group {
         title: "system",
-        entries: &[EVENTS, PRUNE, UNDO, DF, WHY, FSCK, INFO, MIGRATE],
+        entries: &[PRUNE, UNDO, DF, WHY, FSCK, INFO, MIGRATE],
     },
     Group {
         title: "registry",
         entries: &[SERVE],
+    },
+    Group {
+        title: "volume",
+        entries: &[
+            VOLUME_CREATE,
+            VOLUME_LS.also(&["list"]),
+            VOLUME_INSPECT,
+            VOLUME_RM.also(&["remove"]),
+            VOLUME_PRUNE,
+            VOLUME_RENAME,
+            VOLUME_CLONE,
+            VOLUME_EXPORT,
+            VOLUME_IMPORT,
+        ],
     },
 ];

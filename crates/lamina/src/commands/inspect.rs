@@ -1,4 +1,4 @@
-//! `inspect`, of containers and images alike.
+//! `inspect`, of containers, images and volumes alike.
 
 use clap::Args;
 use lamina_engine::Engine;
@@ -9,6 +9,7 @@ use crate::app::App;
 use crate::args::InspectArgs;
 use crate::cli::Verb;
 use crate::commands::format::render_one;
+use crate::commands::volume_ls;
 use crate::exit_codes;
 use crate::failure::{Failure, Outcome};
 use crate::ui;
@@ -19,6 +20,9 @@ pub(crate) struct InspectContainer {
     /// Format output: json, or a Go template
     #[arg(short, long, value_name = "FORMAT")]
     format: Option<String>,
+    /// Display total file sizes
+    #[arg(short, long)]
+    size: bool,
     /// Containers by name or id
     #[arg(value_name = "CONTAINER", required = true)]
     names: Vec<String>,
@@ -40,6 +44,7 @@ pub(crate) struct InspectImage {
 enum Kind {
     Container,
     Image,
+    Volume,
     Either,
 }
 
@@ -49,35 +54,48 @@ impl Verb for InspectArgs {
             None | Some("") => Kind::Either,
             Some("container") => Kind::Container,
             Some("image") => Kind::Image,
+            Some("volume") => Kind::Volume,
             Some(other) => {
                 return Err(Failure::usage(format!(
-                    "invalid argument {other:?} for --type: expected container or image"
+                    "invalid argument {other:?} for --type: expected container, image or volume"
                 )));
             }
         };
-        inspect(app, kind, self.format.as_deref(), &self.names)
+        inspect(app, kind, self.size, self.format.as_deref(), &self.names)
     }
 }
 
 impl Verb for InspectContainer {
     fn run(self, app: &App) -> Outcome<u8> {
-        inspect(app, Kind::Container, self.format.as_deref(), &self.names)
+        inspect(
+            app,
+            Kind::Container,
+            self.size,
+            self.format.as_deref(),
+            &self.names,
+        )
     }
 }
 
 impl Verb for InspectImage {
     fn run(self, app: &App) -> Outcome<u8> {
-        inspect(app, Kind::Image, self.format.as_deref(), &self.names)
+        inspect(app, Kind::Image, false, self.format.as_deref(), &self.names)
     }
 }
 
 /// Shows what was found, and says for each name that was not what is wrong.
-fn inspect(app: &App, kind: Kind, format: Option<&str>, names: &[String]) -> Outcome<u8> {
+fn inspect(
+    app: &App,
+    kind: Kind,
+    size: bool,
+    format: Option<&str>,
+    names: &[String],
+) -> Outcome<u8> {
     let engine = app.engine()?;
     let mut documents = Vec::new();
     let mut failures = Vec::new();
     for name in names {
-        match document(&engine, kind, name) {
+        match document(&engine, kind, size, name) {
             Ok(document) => documents.push(document),
             Err(failure) => failures.push(failure),
         }
@@ -103,13 +121,22 @@ fn inspect(app: &App, kind: Kind, format: Option<&str>, names: &[String]) -> Out
     Err(Failure::printed())
 }
 
-fn document(engine: &Engine, kind: Kind, name: &str) -> Outcome<Value> {
+fn document(engine: &Engine, kind: Kind, size: bool, name: &str) -> Outcome<Value> {
+    if kind == Kind::Volume {
+        return volume_ls::document(engine, name);
+    }
     if kind != Kind::Image {
         let found = engine.find(name).map_err(Failure::from);
         match found {
             Ok(id) => {
                 let inspect = engine.inspect(&id).map_err(Failure::from)?;
-                return Ok(serde_json::to_value(inspect).unwrap_or_default());
+                let mut document = serde_json::to_value(inspect).unwrap_or_default();
+                if size {
+                    let size = engine.size(&id).map_err(Failure::from)?;
+                    document["SizeRw"] = size.written.into();
+                    document["SizeRootFs"] = (size.written + size.image).into();
+                }
+                return Ok(document);
             }
             Err(failure) if kind == Kind::Either && failure.kind() == ErrorKind::NotFound => {}
             Err(failure) => return Err(failure.hint("lamina ps -a shows all containers")),
@@ -118,10 +145,12 @@ fn document(engine: &Engine, kind: Kind, name: &str) -> Outcome<Value> {
     let images = engine.images();
     match images.find(name).map_err(Failure::from) {
         Ok(image) => images.inspect(&image).map_err(Failure::from),
-        Err(failure) if kind == Kind::Either && failure.kind() == ErrorKind::NotFound => Err(
+        Err(failure) if kind == Kind::Either && failure.kind() == ErrorKind::NotFound => {
+            volume_ls::document(engine, name).map_err(|_| {
             Failure::said(ErrorKind::NotFound, format!("no such object: {name}"))
-                .hint("lamina ps -a shows all containers, lamina images all images"),
-        ),
+                .hint("lamina ps -a shows all containers, lamina images all images, lamina volume ls all volumes")
+            })
+        }
         Err(failure) => Err(failure.hint("lamina images shows all images")),
     }
 }

@@ -7,7 +7,6 @@ mod containers;
 mod cp;
 mod df;
 mod diff;
-mod events;
 mod exec;
 mod explain;
 mod export;
@@ -42,6 +41,8 @@ mod top;
 mod undo;
 mod update;
 mod version;
+mod volume;
+mod volume_ls;
 mod wait;
 mod why;
 

@@ -1,14 +1,13 @@
-//! `prune`, `system prune`, `image prune`, `container prune`: faces of one plan.
+//! `prune`, `system prune`, `image prune`, `container prune`, `volume prune`: faces of one plan.
 
 use jiff::Timestamp;
-use lamina_engine::{Engine, LabelFilter, PruneImages, PrunePlan, PruneRequest, Pruned};
-use lamina_monitor::events::Kind;
+use lamina_engine::{LabelFilter, PruneImages, PrunePlan, PruneRequest, PruneVolumes, Pruned};
 use lamina_types::ErrorKind;
 use lamina_types::quantity::human_size;
 use serde_json::{Map, Value, json};
 
 use crate::app::App;
-use crate::args::{ContainerPruneArgs, ImagePruneArgs, PruneArgs, PruneFlags};
+use crate::args::{ContainerPruneArgs, ImagePruneArgs, PruneArgs, PruneFlags, VolumePruneArgs};
 use crate::cli::Verb;
 use crate::commands::format::bad_format;
 use crate::commands::undo::tell;
@@ -42,7 +41,7 @@ impl Verb for PruneArgs {
         let request = PruneRequest {
             containers: true,
             images: Some(which(all)),
-            volumes: self.volumes,
+            volumes: self.volumes.then_some(PruneVolumes::Anonymous),
             rest: true,
             keep_last: self.keep_last,
             ..self.flags.request()?
@@ -92,24 +91,36 @@ impl Verb for ContainerPruneArgs {
     }
 }
 
+impl Verb for VolumePruneArgs {
+    fn run(mut self, app: &App) -> Outcome<u8> {
+        // Docker's older way to say --all.
+        let asked = |filter: &String| matches!(filter.as_str(), "all=1" | "all=true");
+        let all = self.all || self.flags.filter.iter().any(asked);
+        self.flags.filter.retain(|filter| !asked(filter));
+        let which = match all {
+            true => PruneVolumes::Unused,
+            false => PruneVolumes::Anonymous,
+        };
+        let request = PruneRequest {
+            volumes: Some(which),
+            ..self.flags.request()?
+        };
+        let warning = match all {
+            true => {
+                "WARNING! This will remove all local volumes not used by at least one container.\n"
+            }
+            false => {
+                "WARNING! This will remove anonymous local volumes not used by at least one container.\n"
+            }
+        };
+        prune(app, &self.flags, &request, "volume prune", warning)
+    }
+}
+
 fn which(all: bool) -> PruneImages {
     match all {
         true => PruneImages::Unused,
         false => PruneImages::Dangling,
-    }
-}
-
-/// Tells of what went, and of each pruning that was asked for.
-fn note(engine: &Engine, request: &PruneRequest, pruned: &Pruned) {
-    engine.note_removed(None, &pruned.images);
-    let bytes = pruned.bytes.to_string();
-    let kinds = [
-        (Kind::Container, request.containers),
-        (Kind::Image, request.images.is_some()),
-        (Kind::Volume, request.volumes),
-    ];
-    for (kind, _) in kinds.iter().filter(|(_, asked)| *asked) {
-        engine.note(*kind, "prune", "", &[("reclaimed", &bytes)]);
     }
 }
 
@@ -144,7 +155,6 @@ fn prune(
             ui::escape(&skipped.reason)
         ));
     }
-    note(&engine, request, &pruned);
     tell(&pruned.finished);
     if let Err(error) = engine.store().empty_trash() {
         let kind = error.kind();

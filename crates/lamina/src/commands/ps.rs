@@ -1,7 +1,8 @@
 //! `ps`.
 
 use jiff::Timestamp;
-use lamina_engine::ContainerSummary;
+use lamina_engine::{ContainerSize, ContainerSummary};
+use lamina_types::quantity::human_size;
 use serde_json::{Map, Value, json};
 
 use crate::app::App;
@@ -20,7 +21,7 @@ use filter::Filter;
 const COMMAND_SHOWN: usize = 20;
 
 /// The fields, with the headers of those that tables are made of.
-const COLUMNS: [Column; 12] = [
+const COLUMNS: [Column; 13] = [
     Column {
         field: "ID",
         header: "CONTAINER ID",
@@ -69,6 +70,10 @@ const COLUMNS: [Column; 12] = [
         field: "Networks",
         header: "NETWORKS",
     },
+    Column {
+        field: "Size",
+        header: "SIZE",
+    },
 ];
 const TABLE: [&str; 7] = [
     "ID",
@@ -80,10 +85,27 @@ const TABLE: [&str; 7] = [
     "Names",
 ];
 
+const WITH_SIZE: [&str; 8] = [
+    "ID",
+    "Image",
+    "Command",
+    "RunningFor",
+    "Status",
+    "Ports",
+    "Names",
+    "Size",
+];
+/// How much of the name of something that is mounted is shown.
+const MOUNT_SHOWN: usize = 15;
+
 impl Verb for PsArgs {
     fn run(self, app: &App) -> Outcome<u8> {
         let filters = Filter::parse_all(&self.filter)?;
-        let columns: &[&str] = if self.quiet { &["ID"] } else { &TABLE };
+        let columns: &[&str] = match (self.quiet, self.size) {
+            (true, _) => &["ID"],
+            (_, true) => &WITH_SIZE,
+            _ => &TABLE,
+        };
         let format = match (self.quiet, self.format.as_deref()) {
             (true, None) => Format::parse(Some("{{.ID}}"), columns),
             (_, format) => Format::parse(format, columns),
@@ -100,11 +122,26 @@ impl Verb for PsArgs {
             .filter(|container| Filter::accept(&filters, container, &list))
             .take(last.unwrap_or(usize::MAX));
         let rows: Vec<Map<String, Value>> = shown
-            .map(|container| row(container, self.no_trunc, now))
+            .map(|container| {
+                let mut row = row(container, self.no_trunc, now);
+                // One that goes meanwhile has no size.
+                if self.size
+                    && let Ok(size) = engine.size(&container.id)
+                {
+                    row.insert("Size".to_owned(), shown_size(&size).into());
+                }
+                row
+            })
             .collect();
         ui::out(&format.render(&COLUMNS, &rows).map_err(bad_format)?)?;
         Ok(exit_codes::SUCCESS)
     }
+}
+
+/// Shows what a container has written, and that with its image.
+fn shown_size(size: &ContainerSize) -> String {
+    let whole = human_size(size.written + size.image);
+    format!("{} (virtual {whole})", human_size(size.written))
 }
 
 fn row(container: &ContainerSummary, whole: bool, now: Timestamp) -> Map<String, Value> {
@@ -126,14 +163,30 @@ fn row(container: &ContainerSummary, whole: bool, now: Timestamp) -> Map<String,
         "Ports": "",
         "Names": container.name.as_str(),
         "Labels": label_list(&container.labels),
-        "Mounts": "",
+        "Mounts": mounts(container, whole),
         "Networks": "",
+        "Size": "",
         "Label": container.labels,
     });
     match row {
         Value::Object(row) => row,
         _ => Map::new(),
     }
+}
+
+/// Names what is mounted, as Docker does.
+fn mounts(container: &ContainerSummary, whole: bool) -> String {
+    let shown =
+        container
+            .mounts
+            .iter()
+            .map(|(name, _)| match name.char_indices().nth(MOUNT_SHOWN - 1) {
+                Some((at, c)) if !whole && at + c.len_utf8() < name.len() => {
+                    format!("{}…", &name[..at])
+                }
+                _ => name.clone(),
+            });
+    shown.collect::<Vec<_>>().join(",")
 }
 
 /// Shows a command in quotes, as Docker does.

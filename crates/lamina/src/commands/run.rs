@@ -111,8 +111,6 @@ impl RunArgs {
         let options = StartOptions {
             explain_pipe: pipe.transpose().map_err(explain_failed)?,
             early: app.early.take(),
-            attached: !self.detach,
-            restarts: false,
         };
         let progress = progress(&self.container, app);
         engine

@@ -11,7 +11,7 @@ use std::error::Error;
 use std::path::Path;
 
 use lamina_engine::{CreateRequest, IsolationRequest, NamespaceMode, NetworkMode, ProcessRequest};
-use lamina_engine::{PullPolicy, SeccompMode};
+use lamina_engine::{PullPolicy, SeccompMode, VolumesFrom};
 use lamina_types::UserSpec;
 use lamina_types::mount::MountSpec;
 
@@ -70,6 +70,7 @@ pub(crate) fn create_request(
         resources: resources(&args.limits.limits)?,
         cgroup_parent: limits::cgroup_parent(args.limits.cgroup_parent.as_deref())?,
         mounts: mounts(args, context.cwd)?,
+        volumes_from: volumes_from(&args.files.volumes_from)?,
         read_only: args.files.read_only,
         shm_size: limits::shm_size(args.files.shm_size.as_deref())?,
         devices: all_parsed("--device", &args.files.device)?,
@@ -253,6 +254,36 @@ fn mounts(args: &ContainerArgs, cwd: &Path) -> Outcome<Vec<MountSpec>> {
         }
     }
     Ok(mounts)
+}
+
+/// Reads `--volumes-from`; the letters of SELinux are the volumes' own.
+fn volumes_from(given: &[String]) -> Outcome<Vec<VolumesFrom>> {
+    let one = |text: &String| {
+        let (container, mode) = text.split_once(':').unwrap_or((text, ""));
+        let mut read_only = None;
+        for word in mode.split(',').filter(|word| !word.is_empty()) {
+            match word {
+                "ro" => read_only = Some(true),
+                "rw" => read_only = Some(false),
+                "z" | "Z" => {}
+                other => {
+                    return Err(Failure::usage(format!(
+                        "invalid argument {text:?} for --volumes-from: invalid mode: {other}"
+                    )));
+                }
+            }
+        }
+        if container.is_empty() {
+            return Err(Failure::usage(
+                "invalid argument for --volumes-from: malformed volumesFrom specification",
+            ));
+        }
+        Ok(VolumesFrom {
+            container: container.to_owned(),
+            read_only,
+        })
+    };
+    given.iter().map(one).collect()
 }
 
 fn sysctls(given: &[String]) -> Outcome<BTreeMap<String, String>> {

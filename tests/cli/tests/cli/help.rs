@@ -68,7 +68,6 @@ fn help_lists_the_commands_in_groups() {
 
     System:
       inspect     Return low-level information on containers and images
-      events      Get events, those of before too
       prune       Remove stopped containers, dangling images and what nothing needs
       undo        Bring back what a command removed
       df          Show disk usage
@@ -82,6 +81,7 @@ fn help_lists_the_commands_in_groups() {
       image       Manage images
       registry    Manage the embedded registry
       system      Manage lamina
+      volume      Manage volumes
 
     Global Options:
       -v, --version              Print version information and quit

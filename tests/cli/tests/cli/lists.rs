@@ -50,7 +50,7 @@ fn privileged_ps() {
     }
     assert_snapshot!(transcript(&host, &["ps", "-f", "bogus=1"]), @r#"
     ! error: invalid filter "bogus=1"
-    ! hint: known are id=, name=, label=, status=, exited=, ancestor=, before=, since=
+    ! hint: known are id=, name=, label=, status=, exited=, ancestor=, before=, since=, volume=
     [exit 1]
     "#);
     let json = host.ok(&["ps", "-a", "--format", "json"]);
@@ -90,7 +90,7 @@ fn privileged_inspect() {
     assert_snapshot!(transcript(&host, &["inspect", "nope"]), @r"
     []
     ! error: no such object: nope
-    ! hint: lamina ps -a shows all containers, lamina images all images
+    ! hint: lamina ps -a shows all containers, lamina images all images, lamina volume ls all volumes
     [exit 1]
     ");
     assert_snapshot!(transcript(&host, &["inspect", "-f", "{{.Nope}}", "one"]), @r#"

@@ -38,10 +38,7 @@ fn read_only(spec: MountSpec) -> MountSpec {
 
 fn named(name: Option<&str>, target: &str) -> MountSpec {
     MountSpec {
-        kind: MountKind::Volume {
-            name: name.map(str::to_owned),
-            no_copy: false,
-        },
+        kind: MountKind::volume(name.map(str::to_owned), false),
         ..bind("/", target)
     }
 }
@@ -151,6 +148,24 @@ fn mounts_are_read_as_docker_does() {
 }
 
 #[test]
+fn volumes_with_options() {
+    let text = "type=volume,src=db,dst=/d,volume-subpath=./a/b,volume-label=x=1,volume-label=y,\
+                volume-opt=type=tmpfs,\"volume-opt=o=size=1m,uid=7\",volume-driver=local";
+    let MountKind::Volume {
+        subpath,
+        labels,
+        options,
+        ..
+    } = mount(text).unwrap().kind
+    else {
+        panic!("no volume")
+    };
+    assert_eq!(subpath, Some("a/b".into()));
+    assert_eq!((labels["x"].as_str(), labels["y"].as_str()), ("1", ""));
+    assert_eq!(options["o"], "size=1m,uid=7");
+}
+
+#[test]
 fn recursion_of_binds() {
     for (extra, non_recursive, recursive_read_only) in [
         ("ro", false, true),
@@ -191,6 +206,11 @@ fn refuses_bad_mounts() {
         "type=tmpfs,dst=/t,tmpfs-mode=9",
         "type=tmpfs,dst=/t,tmpfs-mode=77777",
         "type=volume,src=/a,dst=/b",
+        "type=volume,src=ab,dst=/b,volume-subpath=/x",
+        "type=volume,src=ab,dst=/b,volume-subpath=x/../../y",
+        "type=volume,src=ab,dst=/b,volume-driver=nfs",
+        "type=bind,src=/a,dst=/b,volume-subpath=x",
+        "type=tmpfs,dst=/b,volume-label=x",
         "type=volume,dst=/b,bind-propagation=shared",
         "type=bind,src=\"/a,dst=/b",
         "type=bind,src=,dst=/b",

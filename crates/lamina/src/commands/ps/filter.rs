@@ -1,6 +1,7 @@
 //! `ps --filter`: several of one key are alternatives, of different keys all must hold.
 
 use std::mem::discriminant;
+use std::path::Path;
 
 use lamina_engine::ContainerSummary;
 use lamina_types::Reference;
@@ -26,6 +27,8 @@ pub(super) enum Filter {
     Before(String),
     /// Made after this container.
     Since(String),
+    /// A volume or path that is mounted, or where.
+    Volume(String),
 }
 
 impl Filter {
@@ -39,7 +42,7 @@ impl Filter {
                 lamina_types::ErrorKind::InvalidArgument,
                 format!("invalid filter {text:?}"),
             )
-            .hint("known are id=, name=, label=, status=, exited=, ancestor=, before=, since=")
+            .hint("known are id=, name=, label=, status=, exited=, ancestor=, before=, since=, volume=")
         };
         let (key, value) = text.split_once('=').ok_or_else(fail)?;
         let owned = value.to_owned();
@@ -58,6 +61,7 @@ impl Filter {
             "ancestor" => Self::Ancestor(owned),
             "before" => Self::Before(owned),
             "since" => Self::Since(owned),
+            "volume" => Self::Volume(owned),
             _ => return Err(fail()),
         })
     }
@@ -99,6 +103,8 @@ impl Filter {
             Self::Exited(code) => {
                 container.state.status.as_str() == "exited" && container.state.exit_code == *code
             }
+            Self::Volume(wanted) => (container.mounts.iter())
+                .any(|(source, target)| source == wanted || target == Path::new(wanted)),
             Self::Ancestor(image) => is_image(container, image),
             Self::Before(other) => {
                 created(all, other).is_some_and(|time| container.created.as_str() < time)

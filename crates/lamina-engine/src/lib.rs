@@ -29,6 +29,7 @@ mod copy;
 mod devices;
 mod disk;
 mod engine;
+mod events;
 mod files;
 mod fsck;
 mod host;

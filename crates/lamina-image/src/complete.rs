@@ -7,7 +7,7 @@ use lamina_store::{Line, Operation};
 use lamina_types::oci::Descriptor;
 
 use crate::images::{Image, Images};
-use crate::layer::{Job, Origin, Taker, UnpackError, take_all};
+use crate::layer::{BlobUse, Job, Origin, Taker, UnpackError, take_all};
 use crate::progress::Progress;
 
 /// Nowhere: everything is here.
@@ -51,7 +51,8 @@ impl Images<'_> {
             op,
             bounds: &self.bounds,
             form: self.form,
-            keep_blob: false,
+            blobs: BlobUse::Kept,
+            early: None,
         };
         take_all(taker, jobs.collect(), progress).is_ok() && self.store.sync().is_ok()
     }

@@ -13,7 +13,7 @@ use crate::changes::{ChangeError, apply_changes};
 use crate::fault::StoreFault;
 use crate::images::Images;
 use crate::keep::Came;
-use crate::layer::{BlobSource, Compression, MAGIC, Origin, Taken, Taker, UnpackError};
+use crate::layer::{BlobSource, BlobUse, Compression, MAGIC, Origin, Taken, Taker, UnpackError};
 use crate::progress::Progress;
 use crate::publish::{config_bytes, now, rfc3339};
 
@@ -137,7 +137,8 @@ impl Images<'_> {
             store: self.store,
             op,
             bounds: &self.bounds,
-            keep_blob: true,
+            blobs: BlobUse::Wanted,
+            early: None,
             form: self.form,
         };
         let source = BlobSource {

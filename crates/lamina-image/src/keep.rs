@@ -8,6 +8,7 @@ use lamina_types::{DiffId, Digest};
 
 use crate::fault::StoreFault;
 use crate::images::Images;
+use crate::layer::BlobUse;
 
 /// Which blobs of layers stay once their layers are in the store. Manifests and configurations
 /// always do.
@@ -54,6 +55,14 @@ pub(crate) enum Came {
 }
 
 impl KeepBlobs {
+    /// Returns what becomes of the blobs of layers that are pulled.
+    pub(crate) fn of_pulled(self) -> BlobUse {
+        match self {
+            Self::Always => BlobUse::Kept,
+            Self::Auto | Self::Never => BlobUse::Passing,
+        }
+    }
+
     fn keeps(self, came: Came, blob: &Digest, diff_id: &DiffId) -> bool {
         match self {
             Self::Always => true,

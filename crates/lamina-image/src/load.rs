@@ -15,7 +15,7 @@ use crate::fault::StoreFault;
 use crate::images::Images;
 use crate::keep::Came;
 use crate::layer::{
-    Compression, InArchive, Job, JobError, MAGIC, Taker, UnpackError, decompress, take_all,
+    BlobUse, Compression, InArchive, Job, JobError, MAGIC, Taker, UnpackError, decompress, take_all,
 };
 use crate::progress::Progress;
 use crate::publish::Stored;
@@ -180,7 +180,8 @@ impl Images<'_> {
             store: self.store,
             op,
             bounds: &self.bounds,
-            keep_blob: true,
+            blobs: BlobUse::Wanted,
+            early: None,
             form: self.form,
         };
         take_all(taker, jobs, progress).map_err(|JobError { blob, source }| {

@@ -206,7 +206,8 @@ impl Pull<'_> {
             store: self.images.store,
             op,
             bounds: &self.images.bounds,
-            keep_blob: false,
+            blobs: self.images.keep_blobs.of_pulled(),
+            early: None,
             form: self.images.form,
         };
         take_all(taker, jobs.collect(), self.progress).map_err(|JobError { blob, source }| {

@@ -1,10 +1,12 @@
 //! `monitor.json`: what the engine tells a container's monitor, beside the OCI bundle itself.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use lamina_types::ContainerId;
 use serde::{Deserialize, Serialize};
 
+use crate::events::Event;
 use crate::record::Identity;
 
 /// The name of the file in the bundle.
@@ -47,6 +49,26 @@ pub struct MonitorConfig {
     /// The init of the container that the program joins (`exec`), instead of having one of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub joins: Option<Identity>,
+    /// Where it is told what becomes of the container; nothing is told where this is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events: Option<EventsConfig>,
+}
+
+/// What a monitor tells of its container's start and end, and where.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventsConfig {
+    /// The folder of the events, see [`crate::events`].
+    pub dir: PathBuf,
+    /// What is said of the container: image, name, labels.
+    pub attributes: BTreeMap<String, String>,
+    /// What was done before the start, and is told with it: told in one piece, it stands in order
+    /// and costs the command nothing.
+    #[serde(default)]
+    pub before: Vec<Event>,
+    /// What a start is called, in all its words.
+    pub start: Vec<String>,
+    /// What an end is called.
+    pub end: String,
 }
 
 impl MonitorConfig {

@@ -20,6 +20,7 @@ mod client;
 mod config;
 mod detach_keys;
 mod door;
+pub mod events;
 mod liveness;
 pub mod log;
 mod poll;
@@ -29,12 +30,13 @@ pub mod protocol;
 pub mod record;
 pub mod terminal;
 mod time;
+mod watch;
 
 pub use client::{
     Ahead, Begin, ConnectError, Created, ForegroundStdio, Relayed, Session, SessionError,
     SpawnError, Spawned, connect, spawn,
 };
-pub use config::{LogConfig, LogDriver, MONITOR_JSON, MonitorConfig};
+pub use config::{EventsConfig, LogConfig, LogDriver, MONITOR_JSON, MonitorConfig};
 pub use detach_keys::{DetachKeys, DetachKeysError};
 pub use liveness::{Liveness, LivenessError, liveness};
 pub use process::main;

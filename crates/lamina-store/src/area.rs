@@ -37,11 +37,13 @@ pub enum Area {
     Trash,
     /// Lock files.
     Locks,
+    /// What happened; written by every process, see `lamina-monitor`.
+    Events,
 }
 
 impl Area {
     /// Every area, parents before children.
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::Oci,
         Self::BlobsSha256,
         Self::BlobsSha512,
@@ -59,6 +61,7 @@ impl Area {
         Self::Removed,
         Self::Trash,
         Self::Locks,
+        Self::Events,
     ];
 
     /// Returns the folder's path below the root of the store.
@@ -81,6 +84,7 @@ impl Area {
             Self::Removed => "removed",
             Self::Trash => "trash",
             Self::Locks => "locks",
+            Self::Events => "events",
         }
     }
 }

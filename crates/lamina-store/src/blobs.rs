@@ -177,6 +177,21 @@ impl Blobs<'_> {
         )?)))
     }
 
+    /// Lets go of a partial download that somebody left who was killed after its layer was
+    /// published; not of one that somebody is at.
+    pub fn discard_left(&self, digest: &Digest) -> Result<(), BlobError> {
+        let (dir, name) = (self.0.dir(Area::Partial)?, partial::name(digest));
+        if dir.exists(&name)?
+            && let Some(lock) = lock::try_blob(self.0, digest)?
+        {
+            match dir.unlink(&name) {
+                Err(error) if !error.is_not_found() => return Err(error.into()),
+                _ => retire(self.0, digest, lock),
+            }
+        }
+        Ok(())
+    }
+
     /// Opens a file without a name on the store's filesystem, for [`Blobs::adopt`]. It vanishes
     /// with its descriptor.
     pub fn unnamed(&self) -> Result<File, PathError> {
@@ -226,9 +241,9 @@ impl Blobs<'_> {
     }
 }
 
-/// Ends the life of a blob's lock file, its blob being here.
+/// Ends the life of a blob's lock file, its blob being here or not wanted any more.
 fn retire(store: &Store, digest: &Digest, held: Lock) {
-    lock::retire(store, &format!("blob-{}", digest.hex()));
+    lock::retire(store, &lock::blob_name(digest));
     drop(held);
 }
 

@@ -52,6 +52,7 @@ mod blobs;
 mod boot;
 mod check;
 mod collect;
+mod early;
 mod hash;
 mod key;
 mod layers;
@@ -74,6 +75,7 @@ pub use check::{
     CheckError, CheckOptions, CheckProgress, CheckWatch, Fault, Finding, MendError, Owner, Owners,
 };
 pub use collect::{CollectError, CollectOptions, Collected, Damaged};
+pub use early::{Early, EarlyWriter, early};
 pub use hash::Hasher;
 pub use key::image_key;
 pub use layers::{Layer, LayerContents, LayerDraft, LayerError, LayerInfo, LayerLock, Layers};

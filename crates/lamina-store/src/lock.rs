@@ -28,7 +28,17 @@ pub type Waiting<'w> = &'w mut dyn FnMut(&Holder) -> bool;
 
 /// Takes the lock of one blob; it outlives the download.
 pub(crate) fn blob(store: &Store, digest: &Digest, wait: Waiting<'_>) -> Result<Lock, LockError> {
-    named(store, &format!("blob-{}", digest.hex()), Rank::Blob, wait)
+    named(store, &blob_name(digest), Rank::Blob, wait)
+}
+
+/// Takes the lock of one blob if nobody has it.
+pub(crate) fn try_blob(store: &Store, digest: &Digest) -> Result<Option<Lock>, LockError> {
+    Lock::try_exclusive(store.dir(Area::Locks)?, blob_name(digest), Rank::Blob)
+}
+
+/// What the lock of one blob is called.
+pub(crate) fn blob_name(digest: &Digest) -> String {
+    format!("blob-{}", digest.hex())
 }
 
 /// Takes the lock of one layer; it outlives the unpacking.

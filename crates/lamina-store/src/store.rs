@@ -229,7 +229,10 @@ impl Store {
         }
         let dir = match self.0.root.open_at(area.path()) {
             // A store of a build that had no such folder.
-            Err(error) if error.is_not_found() && matches!(area, Area::Pool | Area::Removed) => {
+            Err(error)
+                if error.is_not_found()
+                    && matches!(area, Area::Pool | Area::Removed | Area::Events) =>
+            {
                 self.0.root.ensure_dir(area.path(), 0o700)?
             }
             other => other?,

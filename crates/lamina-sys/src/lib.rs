@@ -32,6 +32,7 @@ pub mod process;
 pub mod seccomp;
 pub mod sha256;
 pub mod signals;
+pub mod writeback;
 
 use rustix::io::Errno;
 

@@ -164,6 +164,7 @@ from_errors!(
     lamina_image::TagError,
     lamina_image::UntagError,
     lamina_monitor::SessionError,
+    lamina_monitor::events::EventsError,
     lamina_monitor::log::LogError,
     lamina_registry::ServeError,
     lamina_fs::PathError,

@@ -72,6 +72,7 @@ impl Engine {
         }
         let mut session = connect(&self.bundle(id))?;
         session.attach()?;
+        self.note_container(&container.record, "attach", &[]);
         let process = &container.record.request.process;
         Ok(Attached {
             session,

@@ -126,7 +126,11 @@ impl Engine {
         } else {
             self.remove_run(&container.record)
         };
-        finish(&container.record.id, failures)
+        finish(&container.record.id, failures)?;
+        if container.record.request.remove {
+            self.note_container(&container.record, "destroy", &[]);
+        }
+        Ok(())
     }
 
     /// Cleans up after every run that is over and whose processes were killed first; best effort.

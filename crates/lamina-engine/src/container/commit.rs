@@ -6,6 +6,7 @@ use lamina_fs::{Dir, LockError, PathError, Root};
 use lamina_image::{CommitBase, CommitOptions, Silent};
 use lamina_layer::{CaptureError, capture};
 use lamina_monitor::LivenessError;
+use lamina_monitor::events::Kind;
 use lamina_types::oci::Config;
 use lamina_types::{ContainerId, ErrorKind, ImageId, Reference};
 use serde_json::{Map, Value};
@@ -113,7 +114,25 @@ impl Engine {
             Ok::<_, CaptureError>(entries)
         })?;
         drop((held, lock));
-        Ok(commit.publish(&Silent)?)
+        let image = commit.publish(&Silent)?;
+        self.note_commit(&container.record, request, &image);
+        Ok(image)
+    }
+
+    fn note_commit(&self, record: &Record, request: &CommitRequest, image: &ImageId) {
+        let id = image.to_string();
+        let name = request.name.as_ref().map(Reference::familiar);
+        let name = name.unwrap_or_default();
+        if !name.is_empty() {
+            self.note(Kind::Image, "tag", &id, &[("name", &name)]);
+        }
+        let comment = request.message.as_str();
+        let more = [
+            ("comment", comment),
+            ("imageID", &*id),
+            ("imageRef", &*name),
+        ];
+        self.note_container(record, "commit", &more);
     }
 
     /// Returns the writable layer, what is below it, and both as the container sees them.

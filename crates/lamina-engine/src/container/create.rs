@@ -19,6 +19,7 @@ use rustix::io::Errno;
 
 use crate::Engine;
 use crate::container::find::FindError;
+use crate::events;
 use crate::files::{EtcContents, HOST_FILE_LIMIT, HostFiles, write_new};
 use crate::names;
 use crate::process::{self, ProcessError, hostname};
@@ -120,6 +121,7 @@ impl Engine {
     ) -> Result<ContainerId, CreateError> {
         let made = self.make(request, &random_id()?, progress, explain)?;
         made.operation.finish()?;
+        self.tell(&[events::created(&made.record)]);
         Ok(made.record.id)
     }
 

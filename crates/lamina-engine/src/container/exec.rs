@@ -12,8 +12,9 @@ use std::path::PathBuf;
 use lamina_fs::{Dir, PathError, Root};
 use lamina_monitor::record::Identity;
 use lamina_monitor::{
-    Ahead, Begin, ExitRecord, ForegroundStdio, Liveness, LivenessError, LogConfig, LogDriver,
-    MONITOR_JSON, MonitorConfig, Relayed, Session, SessionError, SpawnError, Status, liveness,
+    Ahead, Begin, EventsConfig, ExitRecord, ForegroundStdio, Liveness, LivenessError, LogConfig,
+    LogDriver, MONITOR_JSON, MonitorConfig, Relayed, Session, SessionError, SpawnError, Status,
+    liveness,
 };
 use lamina_runtime::CONFIG_JSON;
 use lamina_types::explain::Explainer;
@@ -24,8 +25,10 @@ use rustix::io::Errno;
 use crate::container::create::{CreateError, random_id};
 use crate::container::find::{Container, FindError};
 use crate::container::start::{labels, write_json};
+use crate::events::container_event;
 use crate::files::EtcFiles;
 use crate::process::{self, ProcessError};
+use crate::record::Record;
 use crate::request::CreateRequest;
 use crate::selinux::LabelError;
 use crate::spec::{self, SpecError};
@@ -199,7 +202,9 @@ impl Engine {
             start: true,
             lease: None,
         };
-        let executed = write_documents(&dir, id, request, &spec, &state.init).and_then(|()| {
+        let events = self.exec_events(&container.record, &eid, &request.args);
+        let config = config(&dir, id, request, &state.init, events);
+        let executed = write_documents(&dir, &spec, &config).and_then(|()| {
             let mut session = supervisor.begin(begin)?;
             session.start()?;
             Ok(session)
@@ -238,6 +243,23 @@ impl Engine {
             executions.push(Execution { id, exit });
         }
         Ok(executions)
+    }
+
+    /// Returns what the supervisor of an execution tells, in Docker's words.
+    fn exec_events(&self, record: &Record, eid: &ContainerId, args: &[String]) -> EventsConfig {
+        // With a space after a program that has no arguments, as Docker writes it.
+        let line = match args.split_first() {
+            Some((program, rest)) => format!("{program} {}", rest.join(" ")),
+            None => String::new(),
+        };
+        let mut events = self.run_events(record, Vec::new());
+        let id = eid.to_string();
+        events.attributes.insert("execID".to_owned(), id.clone());
+        let create = container_event(record, &format!("exec_create: {line}"));
+        events.before.push(create.with("execID", id));
+        events.start = vec![format!("exec_start: {line}")];
+        "exec_die".clone_into(&mut events.end);
+        events
     }
 
     fn plan_exec(
@@ -294,15 +316,19 @@ fn apply(request: &ExecRequest, of_container: &mut CreateRequest) {
     of_container.isolation.privileged |= request.privileged;
 }
 
-fn write_documents(
+fn write_documents(dir: &Dir, spec: &Spec, config: &MonitorConfig) -> Result<(), ExecError> {
+    write_json(dir, CONFIG_JSON, spec)?;
+    Ok(write_json(dir, MONITOR_JSON, config)?)
+}
+
+fn config(
     dir: &Dir,
     id: &ContainerId,
     request: &ExecRequest,
-    spec: &Spec,
     init: &Identity,
-) -> Result<(), ExecError> {
-    write_json(dir, CONFIG_JSON, spec)?;
-    let config = MonitorConfig {
+    events: EventsConfig,
+) -> MonitorConfig {
+    MonitorConfig {
         version: MonitorConfig::VERSION,
         id: id.clone(),
         state_dir: dir.path().to_owned(),
@@ -317,6 +343,6 @@ fn write_documents(
         init_reaper: false,
         remove: false,
         joins: Some(init.clone()),
-    };
-    Ok(write_json(dir, MONITOR_JSON, &config)?)
+        events: Some(events),
+    }
 }

@@ -66,10 +66,12 @@ impl Engine {
         let lock = cleanup::lock(&self.load(id)?)?.ok_or_else(missing)?;
         let merged = rootfs::open(&self.existing_rootfs(id)?)?;
         // Nobody waits for a reader of a container that runs anyway.
-        let _lock = (!cleanup::is_alive(&self.load(id)?)?).then_some(lock);
+        let container = self.load(id)?;
+        let _lock = (!cleanup::is_alive(&container)?).then_some(lock);
         let mut archiver = Archiver::new(out);
         archive_below(&mut archiver, &merged, &[])?;
         archiver.finish()?;
+        self.note_container(&container.record, "export", &[]);
         Ok(())
     }
 }

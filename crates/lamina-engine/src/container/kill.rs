@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use crate::Engine;
 use crate::container::find::{Container, FindError};
 use crate::process;
+use crate::record::Record;
 
 /// Why a container cannot be signalled.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +57,9 @@ impl Engine {
         let Some(pidfd) = init_of(&container)? else {
             return Err(KillError::NotRunning(id.clone()));
         };
+        if (1..=64).contains(&signal.0) {
+            self.note_signal(&container.record, signal);
+        }
         send(&pidfd, id, signal)?;
         // As Docker's: what is to end a paused container lets it go on.
         let record = &container.record;
@@ -65,6 +69,14 @@ impl Engine {
             self.let_go(record);
         }
         Ok(())
+    }
+}
+
+impl Engine {
+    /// Tells of a signal that is about to be sent: the end that it brings is told of after it.
+    pub(crate) fn note_signal(&self, record: &Record, signal: Signal) {
+        let signal = signal.0.to_string();
+        self.note_container(record, "kill", &[("signal", &signal)]);
     }
 }
 

@@ -53,20 +53,26 @@ impl Engine {
     /// Stops every process of a running container until [`Engine::unpause`]. Returns when all are
     /// stopped, within two seconds; one that the kernel keeps busy is an error, and all go on.
     pub fn pause(&self, id: &ContainerId) -> Result<(), PauseError> {
-        let cgroup = self.running_cgroup(&self.load(id)?)?;
+        let container = self.load(id)?;
+        let cgroup = self.running_cgroup(&container)?;
         if cgroup.is_frozen() {
             return Err(PauseError::AlreadyPaused(id.clone()));
         }
-        Ok(cgroup.freeze()?)
+        cgroup.freeze()?;
+        self.note_container(&container.record, "pause", &[]);
+        Ok(())
     }
 
     /// Lets the processes of a paused container go on.
     pub fn unpause(&self, id: &ContainerId) -> Result<(), PauseError> {
-        let cgroup = self.running_cgroup(&self.load(id)?)?;
+        let container = self.load(id)?;
+        let cgroup = self.running_cgroup(&container)?;
         if !cgroup.is_frozen() {
             return Err(PauseError::NotPaused(id.clone()));
         }
-        Ok(cgroup.thaw()?)
+        cgroup.thaw()?;
+        self.note_container(&container.record, "unpause", &[]);
+        Ok(())
     }
 
     /// Returns the control group of a container that runs.

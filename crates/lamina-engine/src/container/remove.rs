@@ -118,7 +118,9 @@ impl Engine {
                 failures
             }
         };
-        Ok(cleanup::finish(id, failures)?)
+        cleanup::finish(id, failures)?;
+        self.note_container(&container.record, "destroy", &[]);
+        Ok(())
     }
 
     /// Says whether the image of a container has a name.

@@ -1,6 +1,7 @@
 //! `rename`: a container gets another name.
 
 use lamina_fs::{Durability, LockError, PathError};
+use lamina_monitor::connect;
 use lamina_store::{Area, Line, OpError};
 use lamina_types::{ContainerId, ContainerName, ErrorKind};
 
@@ -72,7 +73,7 @@ impl Engine {
             "rename",
             &[Line::Renaming {
                 container: id.clone(),
-                names: [former, name.clone()],
+                names: [former.clone(), name.clone()],
             }],
         )?;
         match names.symlink(name.as_str(), format!("../{id}")) {
@@ -85,10 +86,18 @@ impl Engine {
         container.record.name = name.clone();
         self.rewrite(&container)?;
         // Takes the former name away, as it would take the new one away before.
-        match operation.undo().into_iter().next() {
-            Some(lamina_store::UndoError::Path(error)) => Err(error.into()),
-            _ => Ok(names.sync()?),
+        if let Some(lamina_store::UndoError::Path(error)) = operation.undo().into_iter().next() {
+            return Err(error.into());
         }
+        names.sync()?;
+        // The monitor of a run tells of the end under this name; where it cannot be told, under
+        // the former.
+        if let Ok(mut session) = connect(&self.bundle(id)) {
+            let _ = session.rename(name);
+        }
+        let former = format!("/{former}");
+        self.note_container(&container.record, "rename", &[("oldName", &former)]);
+        Ok(())
     }
 
     /// Writes the record of a container again, durably; under its lock.

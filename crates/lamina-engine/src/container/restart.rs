@@ -38,7 +38,10 @@ impl Engine {
         timeout: Option<Duration>,
     ) -> Result<Running, RestartError> {
         self.stop(id, timeout)?;
-        let options = StartOptions::default();
+        let options = StartOptions {
+            restarts: true,
+            ..StartOptions::default()
+        };
         Ok(self.start(id, &options, &mut Explainer::off())?)
     }
 }

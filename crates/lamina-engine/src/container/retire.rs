@@ -64,6 +64,7 @@ impl Engine {
                 let errors = operation.undo().into_iter();
                 let failures = errors.map(CleanupFailure::from).collect();
                 let _ = self.store.empty_trash();
+                self.note_container(&container.record, "destroy", &[]);
                 failures
             }
         }

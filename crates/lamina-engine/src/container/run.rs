@@ -12,7 +12,8 @@ use crate::Engine;
 use crate::container::cleanup::CleanupError;
 use crate::container::create::{self, CreateError, Made};
 use crate::container::find::Container;
-use crate::container::start::{Running, StartError, StartOptions};
+use crate::container::start::{Launch, Running, StartError, StartOptions};
+use crate::events;
 use crate::request::CreateRequest;
 
 /// Why a run came to nothing.
@@ -98,7 +99,15 @@ impl Engine {
                 .lease(&[Line::Published])
                 .map_err(StartError::from)?;
         }
-        match self.launch(&container, &rootfs, &operation, monitor, explain) {
+        let mut before = vec![events::created(&container.record)];
+        before.extend(options.events_before(&container.record));
+        let launch = Launch {
+            rootfs: &rootfs,
+            operation: &operation,
+            before: before.clone(),
+            restarts: false,
+        };
+        match self.launch(&container, launch, monitor, explain) {
             Ok(session) => {
                 operation.finish().map_err(StartError::from)?;
                 Ok(Running {
@@ -112,12 +121,15 @@ impl Engine {
                 drop(self.remove_run(&container.record));
                 drop(operation.undo());
                 let _ = self.store.empty_trash();
+                self.note_failed_start(&container.record, before, &error);
+                self.note_container(&container.record, "destroy", &[]);
                 Err(error.into())
             }
             Err(error) => {
                 // As in Docker the container stays, for a look at it or another start.
                 drop(self.remove_run(&container.record));
                 operation.finish().map_err(StartError::from)?;
+                self.note_failed_start(&container.record, before, &error);
                 Err(error.into())
             }
         }
@@ -138,7 +150,10 @@ impl Engine {
             ..
         } = running;
         let exit = match session.relay(stdio) {
-            Ok(Relayed::Detached) => return Ok(Finished::Detached),
+            Ok(Relayed::Detached) => {
+                self.note_container(&container.record, "detach", &[]);
+                return Ok(Finished::Detached);
+            }
             Ok(Relayed::Exit(exit)) => exit,
             // A monitor that was killed after it had recorded the end has said all that matters.
             Err(SessionError::Gone) => recorded(&container).ok_or(SessionError::Gone)?,

@@ -7,9 +7,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use lamina_fs::{At, Dir, LockError, PathError};
+use lamina_monitor::events::Event;
 use lamina_monitor::{
-    Ahead, Begin, LivenessError, MONITOR_JSON, MonitorConfig, Session, SessionError, SpawnError,
-    Spawned,
+    Ahead, Begin, EventsConfig, LivenessError, MONITOR_JSON, MonitorConfig, Session, SessionError,
+    SpawnError, Spawned,
 };
 use lamina_runtime::{CONFIG_JSON, ROOTFS_JSON};
 use lamina_store::{Line, OpError, Operation};
@@ -24,6 +25,7 @@ use crate::container::early::Early;
 use crate::container::find::{Container, FindError};
 use crate::container::stop;
 use crate::devices::{self, DeviceError};
+use crate::events::container_event;
 use crate::files::{EtcFiles, write_new};
 use crate::process::{self, ProcessError, ProcessPlan};
 use crate::record::Record;
@@ -42,6 +44,29 @@ pub struct StartOptions {
     pub explain_pipe: Option<OwnedFd>,
     /// A monitor that lives already; a run uses it instead of one of its own.
     pub early: Option<Early>,
+    /// Whether the caller is attached to the container from the start.
+    pub attached: bool,
+    /// Whether this is the second half of a restart that somebody asked for.
+    pub restarts: bool,
+}
+
+impl StartOptions {
+    /// Returns what is told of with the start of a container that was there.
+    pub(crate) fn events_before(&self, record: &Record) -> Vec<Event> {
+        let attach = self.attached.then(|| container_event(record, "attach"));
+        attach.into_iter().collect()
+    }
+}
+
+/// What a start is made of, beside the container.
+pub(crate) struct Launch<'a> {
+    pub rootfs: &'a Rootfs,
+    /// Names the bundle already; the caller finishes it, or drops it to undo.
+    pub operation: &'a Operation,
+    /// What is told of with the start.
+    pub before: Vec<Event>,
+    /// Whether a restart is told of, too.
+    pub restarts: bool,
 }
 
 /// Why a container cannot be started.
@@ -166,7 +191,16 @@ impl Engine {
         let rootfs = self.existing_rootfs(id)?;
         let lines = self.run_lines(id, &container.record.request)?;
         let operation = self.store.ops().begin("start", &lines)?;
-        let session = self.launch(&container, &rootfs, &operation, monitor, explain)?;
+        let before = options.events_before(&container.record);
+        let launch = Launch {
+            rootfs: &rootfs,
+            operation: &operation,
+            before: before.clone(),
+            restarts: options.restarts,
+        };
+        let session = self
+            .launch(&container, launch, monitor, explain)
+            .inspect_err(|error| self.note_failed_start(&container.record, before, error))?;
         operation.finish()?;
         Ok(Running {
             id: id.clone(),
@@ -201,12 +235,11 @@ impl Engine {
     pub(crate) fn launch(
         &self,
         container: &Container,
-        rootfs: &Rootfs,
-        operation: &Operation,
+        launch: Launch<'_>,
         monitor: Spawned,
         explain: &mut Explainer,
     ) -> Result<Session, StartError> {
-        let launched = self.try_launch(container, rootfs, operation, monitor, explain);
+        let launched = self.try_launch(container, launch, monitor, explain);
         if launched.is_err() {
             drop(self.remove_cgroups(&container.record));
             // The monitor records the end after it has told of it: what is removed under its
@@ -219,11 +252,16 @@ impl Engine {
     fn try_launch(
         &self,
         container: &Container,
-        rootfs: &Rootfs,
-        operation: &Operation,
+        launch: Launch<'_>,
         monitor: Spawned,
         explain: &mut Explainer,
     ) -> Result<Session, StartError> {
+        let Launch {
+            rootfs,
+            operation,
+            before,
+            restarts,
+        } = launch;
         let record = &container.record;
         let spec = explain.step(
             "plan the container",
@@ -238,7 +276,12 @@ impl Engine {
             || self.plan(container, rootfs),
         )?;
         let bundle = self.bundle(&record.id);
-        self.write_bundle(container, &spec, rootfs, explain)?;
+        let mut events = self.run_events(record, before);
+        if restarts {
+            events.start.push("restart".to_owned());
+        }
+        let monitor_config = self.monitor_config(container, events);
+        self.write_bundle(container, &spec, rootfs, &monitor_config, explain)?;
         // All processes of the container are found by its control groups, which the operation
         // names. Where there are none, its first process is noted before it may go on.
         let groups = self.cgroup_directories(&record.id, &record.request)?;
@@ -297,10 +340,10 @@ impl Engine {
         container: &Container,
         spec: &Spec,
         rootfs: &Rootfs,
+        monitor: &MonitorConfig,
         explain: &mut Explainer,
     ) -> Result<(), StartError> {
         let record = &container.record;
-        let monitor = self.monitor_config(container);
         let run = self.run_dir()?;
         explain.step(
             "write the bundle",
@@ -310,13 +353,13 @@ impl Engine {
                 let bundle = run.mkdir(record.id.as_str(), 0o700)?;
                 write_json(&bundle, CONFIG_JSON, spec)?;
                 write_json(&bundle, ROOTFS_JSON, rootfs)?;
-                write_json(&bundle, MONITOR_JSON, &monitor)
+                write_json(&bundle, MONITOR_JSON, monitor)
             },
         )?;
         Ok(())
     }
 
-    fn monitor_config(&self, container: &Container) -> MonitorConfig {
+    fn monitor_config(&self, container: &Container, events: EventsConfig) -> MonitorConfig {
         let record = &container.record;
         let process = &record.request.process;
         MonitorConfig {
@@ -331,6 +374,7 @@ impl Engine {
             init_reaper: process.init,
             remove: record.request.remove,
             joins: None,
+            events: Some(events),
         }
     }
 }

@@ -55,13 +55,18 @@ impl Engine {
             return Ok(());
         };
         let plan = process::plan(&record.request, &record.image_config, &record.id);
-        kill::send(&pidfd, id, plan.map_or(Signal(15), |plan| plan.stop_signal))?;
+        let signal = plan.map_or(Signal(15), |plan| plan.stop_signal);
+        self.note_signal(record, signal);
+        kill::send(&pidfd, id, signal)?;
         // A paused program takes it when it goes on.
         self.let_go(record);
         if ended_within(&pidfd, timeout) {
-            return settle(&container);
+            settle(&container)?;
+        } else {
+            self.end(&container, &pidfd)?;
         }
-        self.end(&container, &pidfd)
+        self.note_container(record, "stop", &[]);
+        Ok(())
     }
 
     /// Kills a container if it runs and waits until its end is recorded.
@@ -74,6 +79,7 @@ impl Engine {
 
     fn end(&self, container: &Container, pidfd: &OwnedFd) -> Result<(), StopError> {
         let id = &container.record.id;
+        self.note_signal(&container.record, KILL);
         kill::send(pidfd, id, KILL)?;
         self.let_go(&container.record);
         if ended_within(pidfd, Some(PATIENCE)) {

@@ -84,7 +84,9 @@ impl Engine {
             }
         }
         container.record.request.resources = merged;
-        Ok(self.rewrite(&container)?)
+        self.rewrite(&container)?;
+        self.note_container(&container.record, "update", &[]);
+        Ok(())
     }
 }
 

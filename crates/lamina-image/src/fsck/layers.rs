@@ -13,7 +13,7 @@ use crate::complete::Nowhere;
 use crate::documents::MAX_DOCUMENT;
 use crate::fault::StoreFault;
 use crate::images::Images;
-use crate::layer::{BlobSource, LayerForm, Registry, Taker, UnpackError};
+use crate::layer::{BlobSource, BlobUse, LayerForm, Registry, Taker, UnpackError};
 
 /// A blob that a layer can be unpacked from, and the name whose registry may have it.
 #[derive(Debug, Clone)]
@@ -243,7 +243,8 @@ impl Mend<'_> {
             store: self.images.store,
             op: self.op,
             bounds: &self.images.bounds,
-            keep_blob: false,
+            blobs: BlobUse::Kept,
+            early: None,
             form,
         };
         let source = BlobSource {

@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 
 use lamina_layer::{LayerTree, Limits, Split, SplitError};
-use lamina_store::{LayerDraft, LayerInfo, Operation, PoolWriter, Store};
+use lamina_store::{Early, LayerDraft, LayerInfo, Operation, PoolWriter, Store};
 use lamina_types::DiffId;
 
 use super::UnpackError;
@@ -33,6 +33,7 @@ pub(super) struct Unpack<'a> {
     pub(super) store: &'a Store,
     pub(super) op: &'a Operation,
     pub(super) bounds: &'a Bounds,
+    pub(super) early: Option<&'a Early>,
 }
 
 impl Unpack<'_> {
@@ -91,7 +92,7 @@ impl Unpack<'_> {
         let (split, blocks) = stream(
             fetch,
             |tar| {
-                let mut pool = PoolWriter::new(store, op);
+                let mut pool = PoolWriter::new(store, op).writing_early(self.early.cloned());
                 let split = lamina_layer::split(tar, file, &mut pool, &limits);
                 match (split, pool.failure()) {
                     (_, Some(failure)) => Err(failure.into()),

@@ -2,17 +2,16 @@
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use lamina_store::Store;
 use lamina_types::oci::Descriptor;
 use lamina_types::{DiffId, Digest};
 
 use super::UnpackError;
 use super::download::{BlobSource, Origin};
+use super::form::LayerForm;
 use super::take::Taker;
 use crate::progress::Progress;
 
@@ -33,9 +32,6 @@ pub(crate) struct JobError {
     pub(crate) source: Box<UnpackError>,
 }
 
-/// How long the disk rests between two rounds of early writing.
-const WRITE_BACK_PAUSE: Duration = Duration::from_millis(150);
-
 /// Takes every layer. The first failure stops the others, which are waited for.
 ///
 /// The largest begin first, so that none of them is what everybody waits for at the end.
@@ -50,7 +46,7 @@ pub(crate) fn take_all(
     let stop = AtomicBool::new(false);
     let next = AtomicUsize::new(0);
     let failure: Mutex<Option<JobError>> = Mutex::new(None);
-    let work = || {
+    let work = |taker: Taker<'_>| {
         while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
             if stop.load(Ordering::Relaxed) {
                 return;
@@ -71,15 +67,18 @@ pub(crate) fn take_all(
         }
     };
     thread::scope(|scope| {
-        let (done, until_done) = channel();
-        scope.spawn(move || write_back(taker.store, &until_done));
+        let (early, writer) = lamina_store::early();
+        scope.spawn(move || writer.run(taker.store, everything(taker.form)));
+        let taker = Taker {
+            early: Some(&early),
+            ..taker
+        };
         thread::scope(|scope| {
             for _ in 1..jobs.len().min(PARALLEL) {
-                scope.spawn(work);
+                scope.spawn(|| work(taker));
             }
-            work();
+            work(taker);
         });
-        drop(done);
     });
     match failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
         Some(failure) => Err(failure),
@@ -87,13 +86,11 @@ pub(crate) fn take_all(
     }
 }
 
-/// Has what the others write written to the disk while they write it, so that the one sync before
-/// the name is published has little left to do.
-fn write_back(store: &Store, until_done: &Receiver<()>) {
-    while until_done.recv_timeout(WRITE_BACK_PAUSE) == Err(RecvTimeoutError::Timeout) {
-        // A disk that fails says so again in the sync that counts.
-        if store.write_back().is_err() {
-            return;
-        }
+/// How often everything that was written goes to the disk. What goes into the pool is told to the
+/// disk as it comes; of what goes into a tree nothing else says so.
+fn everything(form: LayerForm) -> Duration {
+    match form {
+        LayerForm::Pool => Duration::from_secs(4),
+        LayerForm::Tree => Duration::from_millis(150),
     }
 }

@@ -28,7 +28,7 @@ pub(crate) use jobs::{Job, JobError, take_all};
 pub(crate) use pipe::{CHUNK, Closed, Sink, Source, pipe};
 pub use stream::Bounds;
 pub(crate) use stream::stream;
-pub(crate) use take::{Taken, Taker};
+pub(crate) use take::{BlobUse, Taken, Taker};
 
 /// Why a layer could not be brought into the store. Nothing of it is visible then.
 #[derive(Debug, thiserror::Error)]

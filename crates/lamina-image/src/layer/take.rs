@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use lamina_store::{Fetch, LayerLock, Line, Operation, Partial, Store};
+use lamina_store::{Early, Fetch, LayerLock, Line, Operation, Partial, Store};
 use lamina_types::DiffId;
 
 use super::UnpackError;
@@ -22,16 +22,29 @@ pub(crate) enum Taken {
     Unpacked(DiffId),
 }
 
+/// What becomes of a layer's blob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BlobUse {
+    /// It is wanted, even where the layer is unpacked already.
+    Wanted,
+    /// It stays if it comes.
+    Kept,
+    /// It is wanted until its layer is published: kept as it comes, so that a pull that breaks off
+    /// goes on where it was, and dropped before it costs the disk anything.
+    Passing,
+}
+
 /// Takes layers into a store for one operation.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Taker<'a> {
     pub(crate) store: &'a Store,
     pub(crate) op: &'a Operation,
     pub(crate) bounds: &'a Bounds,
-    /// Whether the blob is wanted even where the layer is unpacked already.
-    pub(crate) keep_blob: bool,
+    pub(crate) blobs: BlobUse,
     /// Where the files of new layers go.
     pub(crate) form: LayerForm,
+    /// Where new contents are handed on to be written early.
+    pub(crate) early: Option<&'a Early>,
 }
 
 impl Taker<'_> {
@@ -47,7 +60,10 @@ impl Taker<'_> {
         let digest = &source.blob.digest;
         if let Some(diff_id) = diff_id {
             self.op.lease(&[Line::Layer(diff_id.clone())])?;
-            if !self.keep_blob && self.is_here(diff_id)? {
+            if self.blobs != BlobUse::Wanted && self.is_here(diff_id)? {
+                if self.blobs == BlobUse::Passing {
+                    self.store.blobs().discard_left(digest)?;
+                }
                 source.progress.layer(digest, Phase::Exists);
                 return Ok(Taken::Existed);
             }
@@ -109,11 +125,19 @@ impl Taker<'_> {
         let unpacked = self.unpack(source, diff_id, |sink| match sink {
             Some(sink) => source.download(&mut partial, sink),
             // The tree is here, only its blob is wanted.
-            None if self.keep_blob => source.complete(&mut partial),
+            None if self.blobs == BlobUse::Wanted => source.complete(&mut partial),
             None => Ok(()),
         });
         match unpacked {
-            Ok(Taking::Existed) if !self.keep_blob => Ok(Taken::Existed),
+            Ok(Taking::Existed) if self.blobs == BlobUse::Kept => Ok(Taken::Existed),
+            Ok(unpacked) if self.blobs == BlobUse::Passing => {
+                if let Taking::Draft { .. } = unpacked {
+                    partial.verify()?;
+                }
+                let taken = self.publish(unpacked, diff_id)?;
+                partial.discard()?;
+                Ok(taken)
+            }
             Ok(unpacked) => {
                 partial.finish()?;
                 self.publish(unpacked, diff_id)
@@ -165,6 +189,7 @@ impl Taker<'_> {
             store: self.store,
             op: self.op,
             bounds: self.bounds,
+            early: self.early,
         };
         let unpacked = unpack.run(self.form, |sink| fetch(Some(sink)))?;
         Ok(Taking::Draft {

@@ -1,6 +1,7 @@
 //! Pulls from a registry that can be told to misbehave.
 
-use lamina_image::{Phase, PullError, Silent, UnpackError};
+use lamina_image::{KeepBlobs, LayerForm, Phase, PullError, Silent, UnpackError};
+use lamina_store::CollectOptions;
 use lamina_testkit::registry::{Fault, Registry, Reply};
 use lamina_types::oci::{Descriptor, Index, media};
 use lamina_types::{Digest, ErrorKind, Platform};
@@ -44,6 +45,53 @@ fn privileged_layers_of_every_compression_are_unpacked_and_shared() {
     let other = serve(&registry, "other", &image);
     images.pull(&client(), &other, None, &Silent).unwrap();
     assert_eq!(registry.count("/blobs/"), before + 1);
+}
+
+#[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the test leaves what a killed pull would"
+)]
+fn privileged_blobs_that_are_not_kept_are_never_published() {
+    let registry = Registry::start();
+    let tars = [
+        tar_of(&[("large", &noise(1, 700_000)), ("small", b"1")]),
+        tar_of(&[("other", &noise(2, 90_000))]),
+    ];
+    let image = gzip_image(&tars);
+    let name = serve(&registry, "app", &image);
+    let fixture = Fixture::new();
+    let entries = |folder: &str| {
+        fixture
+            .path("store")
+            .join(folder)
+            .read_dir()
+            .unwrap()
+            .count()
+    };
+    for form in [LayerForm::Pool, LayerForm::Tree] {
+        let images = fixture.images().with_form(form);
+        let images = images.with_keep_blobs(KeepBlobs::Auto);
+        images.pull(&client(), &name, None, &Silent).unwrap();
+        // The manifest and the configuration.
+        assert_eq!(entries("oci/blobs/sha256"), 2);
+        assert_eq!((entries("partial"), entries("unsynced")), (0, 0));
+        for tar in &tars {
+            let diff_id = lamina_types::DiffId(digest_of(tar).parse().unwrap());
+            let mut again = Vec::new();
+            let layers = fixture.store.layers();
+            layers.rebuild(&diff_id, &mut again).unwrap();
+            assert!(again == *tar);
+        }
+        // Somebody was killed between publishing a layer and letting go of its blob.
+        let left = format!("partial/{}", digest_of(&image.layers[0].1)).replace(':', "-");
+        std::fs::write(fixture.path("store").join(left), &image.layers[0].1).unwrap();
+        fixture.store.refs().remove(&name).unwrap();
+        images.pull(&client(), &name, None, &Silent).unwrap();
+        assert_eq!(entries("partial"), 0);
+        fixture.store.refs().remove(&name).unwrap();
+        fixture.store.collect(&CollectOptions::default()).unwrap();
+    }
 }
 
 #[test]

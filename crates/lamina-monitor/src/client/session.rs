@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use lamina_types::{ErrorKind, Signal};
+use lamina_types::{ContainerName, ErrorKind, Signal};
 use rustix::io::Errno;
 
 use crate::protocol::socket::{receive, send, send_some};
@@ -167,6 +167,11 @@ impl Session {
         let [a, b] = rows.to_le_bytes();
         let [c, d] = columns.to_le_bytes();
         self.say(Kind::Resize, &[a, b, c, d])
+    }
+
+    /// Says that the container has got another name.
+    pub fn rename(&mut self, name: &ContainerName) -> Result<(), SessionError> {
+        self.say(Kind::Rename, name.as_str().as_bytes())
     }
 
     /// Leaves the container to itself: after its end the monitor executes the cleanup command.

@@ -3,19 +3,18 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use lamina_fs::{At, Dir, PathError};
-use rustix::event::{PollFd, PollFlags};
-use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 
 use super::encode::ends_line;
 use super::files::LogFile;
 use super::{Entry, LOG_DIR, LOG_FILE, LogError};
-use crate::poll;
 use crate::time::Time;
+use crate::watch::Watch;
+
+/// How often to look whether the writer has ended: that is not always seen in the folder.
+const INTERVAL: Duration = Duration::from_millis(500);
 
 /// What to read.
 #[derive(Default)]
@@ -129,7 +128,7 @@ impl Reader<'_> {
                 return Ok(None);
             }
             match &self.watch {
-                Some(watch) if goes_on => watch.wait(),
+                Some(watch) if goes_on => watch.wait(INTERVAL),
                 _ => self.last_look = true,
             }
         }
@@ -235,38 +234,5 @@ fn line_starts(file: &mut LogFile, most: usize) -> io::Result<VecDeque<u64>> {
             starts.pop_front();
         }
         begins = ends_line(line);
-    }
-}
-
-/// Waits for changes of the log and of the records beside it.
-#[derive(Debug)]
-struct Watch(OwnedFd);
-
-impl Watch {
-    fn new(state_dir: &Dir) -> Result<Self, PathError> {
-        let fd = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK);
-        let watch = Self(fd.at("watch", state_dir.path())?);
-        watch.add(state_dir)?;
-        Ok(watch)
-    }
-
-    fn add(&self, dir: &Dir) -> Result<(), PathError> {
-        let flags = WatchFlags::MODIFY | WatchFlags::CREATE | WatchFlags::MOVED_TO;
-        let path = format!("/proc/self/fd/{}", dir.as_fd().as_raw_fd());
-        let added = inotify::add_watch(&self.0, path, flags);
-        added.map(drop).at("watch", dir.path())
-    }
-
-    /// Waits for a change, half a second at most: what ends a log is not always seen here.
-    fn wait(&self) {
-        let mut fds = [PollFd::from_borrowed_fd(self.0.as_fd(), PollFlags::IN)];
-        if matches!(
-            poll::wait(&mut fds, Some(Duration::from_millis(500))),
-            Ok(true)
-        ) {
-            let mut space = [MaybeUninit::uninit(); 4096];
-            let mut events = inotify::Reader::new(&self.0, &mut space);
-            while events.next().is_ok() {}
-        }
     }
 }

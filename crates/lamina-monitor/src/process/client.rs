@@ -3,6 +3,7 @@
 use std::mem;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use lamina_types::ContainerName;
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 
@@ -27,12 +28,17 @@ pub(super) enum Role {
 }
 
 /// What a client asks for, input apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Request {
     Start,
-    Resize { rows: u16, columns: u16 },
+    Resize {
+        rows: u16,
+        columns: u16,
+    },
     Signal(u8),
     Detach,
+    /// The container has got another name.
+    Rename(ContainerName),
 }
 
 #[derive(Debug)]
@@ -203,6 +209,10 @@ impl Client {
         let request = match (kind, payload) {
             (Kind::Start, []) => Request::Start,
             (Kind::Detach, []) => Request::Detach,
+            (Kind::Rename, name) => {
+                let name = std::str::from_utf8(name).ok();
+                Request::Rename(name.and_then(|name| name.parse().ok()).ok_or(unexpected)?)
+            }
             (Kind::Signal, [number @ 1..=64]) => Request::Signal(*number),
             (Kind::Resize, [a, b, c, d]) => Request::Resize {
                 rows: u16::from_le_bytes([*a, *b]),

@@ -34,6 +34,8 @@ impl Supervisor {
         self.container.kill_leftovers();
         self.drain();
         let record = self.record(status.as_ref(), finished_at);
+        // Before anybody is told: who asks for the events then finds the end among them.
+        self.note_end(&record);
         if self.config.remove {
             // Its record goes with it, and is for a client that is gone only.
             self.tell(&record);
@@ -48,6 +50,7 @@ impl Supervisor {
         self.retire();
         self.linger();
         if let Some((rest, lease)) = self.rest.take() {
+            self.note_removal();
             if groups_gone || self.container.remove_cgroup_patiently().is_ok() {
                 let _ = dispose(&rest);
             }

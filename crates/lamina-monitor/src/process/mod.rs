@@ -11,6 +11,7 @@ mod cgroup;
 mod client;
 mod container;
 mod ending;
+mod events;
 mod setup;
 mod stdio;
 mod supervise;

@@ -146,6 +146,7 @@ impl Supervisor {
                 for client in &mut self.clients {
                     client.send(Kind::Started, &[], None);
                 }
+                self.note_start();
             }
             // Init was killed before it was told to go on.
             Ok(()) => {}
@@ -201,6 +202,7 @@ impl Supervisor {
                 }
                 Request::Resize { rows, columns } => self.resize(rows, columns),
                 Request::Detach => self.clients[index].role = Role::Watching,
+                Request::Rename(name) => self.rename(&name),
             }
         }
         self.feed();

@@ -65,6 +65,8 @@ kinds! {
     /// Client, after [`Kind::Taken`]: what is left is the monitor's to unlink. JSON of
     /// [`super::Rest`], with the lock of the operation that removes the container attached.
     Dispose = 18,
+    /// Client: the container has got another name, this one.
+    Rename = 24,
 }
 
 /// One frame.

@@ -69,14 +69,13 @@ impl Container {
             symlink("busybox", bin.join(name)).unwrap();
         }
         let mut bytes = [0; 32];
-        File::open("/dev/urandom")
-            .unwrap()
-            .read_exact(&mut bytes)
-            .unwrap();
+        let mut random = File::open("/dev/urandom").unwrap();
+        random.read_exact(&mut bytes).unwrap();
         let id = ContainerId::from_random(bytes);
         let marker = root.path().join("cleaned").display().to_string();
         let config = MonitorConfig {
             joins: None,
+            events: None,
             version: MonitorConfig::VERSION,
             id: id.clone(),
             state_dir: root.path().join("state"),

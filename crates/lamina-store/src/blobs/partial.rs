@@ -40,7 +40,7 @@ impl Partial {
         expected: u64,
         lock: Lock,
     ) -> Result<Self, BlobError> {
-        let name = format!("{}-{}", digest.algorithm().name(), digest.hex());
+        let name = name(digest);
         let dir = store.dir(Area::Partial)?;
         let path = dir.path().join(&name);
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
@@ -122,26 +122,42 @@ impl Partial {
     /// A wrong digest throws the bytes away, so that the next attempt starts anew; too few bytes
     /// are kept, so that it goes on.
     pub fn finish(self) -> Result<(), BlobError> {
-        if self.len != self.expected {
-            return Err(self.wrong_size(self.len));
-        }
-        let partial = self.store.dir(Area::Partial)?;
-        let found = self.hasher.clone().finish();
-        if found != self.digest {
-            partial.unlink(&self.name)?;
-            return Err(BlobError::Digest {
-                expected: self.digest.clone(),
-                found,
-            });
-        }
+        self.verify()?;
         let path = self.path();
         rustix::fs::fchmod(&self.file, Mode::from_raw_mode(0o444)).at("set the mode of", &path)?;
+        let partial = self.store.dir(Area::Partial)?;
         let blobs = self.store.dir(area(&self.digest))?;
         {
             let _lock = self.store.lock_shared()?;
             sync::mark(&self.store, &Unsynced::blob(&self.digest))?;
             partial.rename_to(&self.name, blobs, self.digest.hex(), Durability::Volatile)?;
         }
+        retire(&self.store, &self.digest, self.lock);
+        Ok(())
+    }
+
+    /// Verifies length and digest as [`Partial::finish`] does, and publishes nothing.
+    pub fn verify(&self) -> Result<(), BlobError> {
+        if self.len != self.expected {
+            return Err(self.wrong_size(self.len));
+        }
+        let found = self.hasher.clone().finish();
+        if found != self.digest {
+            self.store.dir(Area::Partial)?.unlink(&self.name)?;
+            return Err(BlobError::Digest {
+                expected: self.digest.clone(),
+                found,
+            });
+        }
+        Ok(())
+    }
+
+    /// Lets go of a blob that nobody keeps, once what was made of it is published: what of it has
+    /// not reached the disk yet never does, which is most of it where the network is fast.
+    ///
+    /// Who waits for the blob finds what was made of it, or becomes the one who downloads it.
+    pub fn discard(self) -> Result<(), BlobError> {
+        self.store.dir(Area::Partial)?.unlink(&self.name)?;
         retire(&self.store, &self.digest, self.lock);
         Ok(())
     }
@@ -163,6 +179,11 @@ impl Partial {
             found,
         }
     }
+}
+
+/// What a blob's partial download is called.
+pub(super) fn name(digest: &Digest) -> String {
+    format!("{}-{}", digest.algorithm().name(), digest.hex())
 }
 
 /// Appends as [`Partial::append`]; the [`BlobError`] is inside the I/O error.

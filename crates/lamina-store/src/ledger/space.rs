@@ -78,7 +78,7 @@ impl Store {
         self.measure_root(&mut space)?;
         self.measure_images(&mut space)?;
         self.measure_containers(&mut space)?;
-        for area in [Area::Refs, Area::Unsynced, Area::Locks] {
+        for area in [Area::Refs, Area::Unsynced, Area::Locks, Area::Events] {
             space.own += disk::tree(self.root(), area.path().as_ref());
         }
         self.measure(Area::Removed, &mut space, |space, name, size| {

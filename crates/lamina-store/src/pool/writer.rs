@@ -21,6 +21,7 @@ use rustix::io::Errno;
 use super::check::{Batch, Found, Seal};
 use super::{ObjectKey, PoolError};
 use crate::area::Area;
+use crate::early::Early;
 use crate::ops::{Line, Operation};
 use crate::store::Store;
 use crate::sync::{self, Unsynced};
@@ -45,6 +46,7 @@ const MANY: u64 = 1 << 20;
 pub struct PoolWriter<'a> {
     store: &'a Store,
     op: &'a Operation,
+    early: Option<Early>,
     current: Option<Current>,
     pending: Vec<Pending>,
     /// The contents of the batch that have no file yet, one after the other: memory that is used
@@ -83,6 +85,7 @@ impl<'a> PoolWriter<'a> {
         Self {
             store,
             op,
+            early: None,
             current: None,
             pending: Vec::new(),
             held: Vec::new(),
@@ -91,6 +94,12 @@ impl<'a> PoolWriter<'a> {
             unknown: 0,
             failure: None,
         }
+    }
+
+    /// Has new contents written to the disk while others still come.
+    #[must_use]
+    pub fn writing_early(self, early: Option<Early>) -> Self {
+        Self { early, ..self }
     }
 
     /// Stores what is left and returns what each content takes on the disk, in units of 512 bytes,
@@ -171,6 +180,9 @@ impl<'a> PoolWriter<'a> {
         sync::mark(self.store, &Unsynced::batch(&HEXLOWER.encode(&batch)))?;
         for (place, id, size, file) in written {
             self.blocks[place] = self.link(&id, size, &file)?;
+            if let Some(early) = &self.early {
+                early.offer(file, size);
+            }
         }
         Ok(())
     }

@@ -79,6 +79,49 @@ fn a_download_is_resumed_and_verified() {
 }
 
 #[test]
+fn a_download_that_nobody_keeps_leaves_nothing() {
+    let host = Host::new();
+    let store = host.open();
+    let op = store.ops().begin("pull", &[]).unwrap();
+    let blobs = store.blobs();
+    let begin = |content: &[u8], lied: &[u8]| {
+        let size = content.len() as u64;
+        let fetch = blobs.fetch(&op, &digest_of(content), size, &mut never);
+        let mut partial = missing(fetch.unwrap());
+        partial.append(lied).unwrap();
+        partial
+    };
+    let nothing_left = || {
+        assert!(names(&store, Area::Partial).is_empty());
+        assert!(names(&store, Area::BlobsSha256).is_empty());
+        assert!(names(&store, Area::Unsynced).is_empty());
+        assert_eq!(names(&store, Area::Locks), ["store"]);
+    };
+    let partial = begin(b"content", b"content");
+    partial.verify().unwrap();
+    assert_eq!(names(&store, Area::Partial).len(), 1);
+    partial.discard().unwrap();
+    nothing_left();
+
+    let partial = begin(b"content", b"CONTENT");
+    let error = partial.verify().unwrap_err();
+    assert!(matches!(error, BlobError::Digest { .. }), "{error}");
+    drop(partial);
+    assert!(names(&store, Area::Partial).is_empty());
+
+    // Whoever is at it keeps it; what a killed process left goes.
+    let partial = begin(b"content", b"cont");
+    let digest = digest_of(b"content");
+    blobs.discard_left(&digest).unwrap();
+    assert_eq!(names(&store, Area::Partial).len(), 1);
+    drop(partial);
+    blobs.discard_left(&digest).unwrap();
+    blobs.discard_left(&digest).unwrap();
+    nothing_left();
+    op.finish().unwrap();
+}
+
+#[test]
 fn wrong_bytes_are_thrown_away_and_missing_ones_awaited() {
     let host = Host::new();
     let store = host.open();

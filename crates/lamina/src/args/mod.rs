@@ -26,8 +26,8 @@ pub(crate) use images::{
 pub(crate) use lists::{ImagesArgs, InspectArgs, PsArgs};
 pub(crate) use registries::{LoginArgs, LogoutArgs, SearchTagsArgs, ServeArgs};
 pub(crate) use system::{
-    ContainerPruneArgs, DfArgs, FsckArgs, ImagePruneArgs, InfoArgs, MarkdownHelpArgs, MigrateArgs,
-    PruneArgs, PruneFlags, TidyArgs, UndoArgs, VersionArgs, WhyArgs,
+    ContainerPruneArgs, DfArgs, EventsArgs, FsckArgs, ImagePruneArgs, InfoArgs, MarkdownHelpArgs,
+    MigrateArgs, PruneArgs, PruneFlags, TidyArgs, UndoArgs, VersionArgs, WhyArgs,
 };
 pub(crate) use volumes::{
     VolumeCloneArgs, VolumeCreateArgs, VolumeExportArgs, VolumeImportArgs, VolumeInspectArgs,

@@ -10,6 +10,23 @@ pub(crate) struct InfoArgs {
     pub(crate) format: Option<String>,
 }
 
+/// `lamina events`.
+#[derive(Debug, Args)]
+pub(crate) struct EventsArgs {
+    /// Filter output based on conditions provided
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    pub(crate) filter: Vec<String>,
+    /// Format output: json, or a Go template
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<String>,
+    /// Show all events created since timestamp (e.g. "2013-01-02T13:23:37Z") or relative (e.g. "42m")
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// Stream events until this timestamp, or one that is relative
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<String>,
+}
+
 /// `lamina df`.
 #[derive(Debug, Args)]
 pub(crate) struct DfArgs {

@@ -2,10 +2,10 @@
 
 use crate::args::{
     AttachArgs, BlobsArgs, CleanupArgs, CommitArgs, ContainerPruneArgs, CpArgs, CreateArgs,
-    CreateMinimalArgs, DfArgs, DiffArgs, ExecArgs, ExplainArgs, ExportArgs, FsckArgs, HistoryArgs,
-    ImagePruneArgs, ImagesArgs, ImportArgs, InfoArgs, InspectArgs, KillArgs, LoadArgs, LoginArgs,
-    LogoutArgs, LogsArgs, MarkdownHelpArgs, MigrateArgs, PauseArgs, PortArgs, PruneArgs, PsArgs,
-    PullArgs, PushArgs, RenameArgs, RestartArgs, RmArgs, RmiArgs, RunArgs, SaveArgs,
+    CreateMinimalArgs, DfArgs, DiffArgs, EventsArgs, ExecArgs, ExplainArgs, ExportArgs, FsckArgs,
+    HistoryArgs, ImagePruneArgs, ImagesArgs, ImportArgs, InfoArgs, InspectArgs, KillArgs, LoadArgs,
+    LoginArgs, LogoutArgs, LogsArgs, MarkdownHelpArgs, MigrateArgs, PauseArgs, PortArgs, PruneArgs,
+    PsArgs, PullArgs, PushArgs, RenameArgs, RestartArgs, RmArgs, RmiArgs, RunArgs, SaveArgs,
     SearchTagsArgs, ServeArgs, StartArgs, StatsArgs, StopArgs, TagArgs, TidyArgs, TopArgs,
     TreeArgs, UndoArgs, UnpauseArgs, UntagArgs, UpdateArgs, VersionArgs, VolumeCloneArgs,
     VolumeCreateArgs, VolumeExportArgs, VolumeImportArgs, VolumeInspectArgs, VolumeLsArgs,
@@ -181,6 +181,7 @@ const MIGRATE: Entry = entry::<MigrateArgs>(
     "Convert what an older version or another storage mode left",
 );
 const INFO: Entry = entry::<InfoArgs>("info", "", "Display system-wide information");
+const EVENTS: Entry = entry::<EventsArgs>("events", "", "Get events, those of before too");
 const DF: Entry = entry::<DfArgs>("df", "", "Show disk usage");
 const WHY: Entry = entry::<WhyArgs>(
     "why",
@@ -265,7 +266,7 @@ pub(crate) const GROUPS: [Group; 5] = [
     },
     Group {
         title: "System",
-        entries: &[INSPECT, PRUNE, UNDO, DF, WHY, FSCK, INFO, VERSION],
+        entries: &[INSPECT, EVENTS, PRUNE, UNDO, DF, WHY, FSCK, INFO, VERSION],
     },
     Group {
         title: "",
@@ -329,7 +330,7 @@ pub(crate) const MANAGEMENT: [Group; 5] = [
     },
     Group {
         title: "system",
-        entries: &[PRUNE, UNDO, DF, WHY, FSCK, INFO, MIGRATE],
+        entries: &[EVENTS, PRUNE, UNDO, DF, WHY, FSCK, INFO, MIGRATE],
     },
     Group {
         title: "registry",

@@ -30,7 +30,10 @@ impl Verb for AttachArgs {
         let relayed = foreground.relay(Some(&signals), |stdio| attached.session.relay(stdio))?;
         match relayed {
             Ok(Relayed::Exit(exit)) => Ok(exit.code),
-            Ok(Relayed::Detached) => Ok(exit_codes::SUCCESS),
+            Ok(Relayed::Detached) => {
+                engine.note_on(&id, "detach");
+                Ok(exit_codes::SUCCESS)
+            }
             // Whoever read the output has had enough; the container goes on.
             Err(SessionError::Stdio {
                 source: Errno::PIPE,

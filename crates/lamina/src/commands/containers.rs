@@ -110,8 +110,12 @@ impl StartArgs {
         let foreground = Foreground::new(stdin, flag("Tty"), &self.detach_keys, self.sig_proxy)?;
         let signals = foreground.take_signals()?;
         let mut explainer = Explainer::off();
+        let options = StartOptions {
+            attached: true,
+            ..StartOptions::default()
+        };
         let running = engine
-            .start(&id, &StartOptions::default(), &mut explainer)
+            .start(&id, &options, &mut explainer)
             .map_err(|error| {
                 let code = error.exit_code();
                 start_failed(error).exits(code)

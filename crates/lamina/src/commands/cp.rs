@@ -27,6 +27,10 @@ enum End<'a> {
     Stream,
 }
 
+/// What the events of the two directions are called in Docker.
+const ARCHIVED: &str = "archive-path";
+const EXTRACTED: &str = "extract-to-dir";
+
 /// A path with a colon is local if it is absolute or begins with a dot, as in Docker.
 fn end(text: &str) -> End<'_> {
     match text.split_once(':') {
@@ -85,8 +89,9 @@ fn extract(engine: &Engine, container: &str, path: &str) -> Outcome<u64> {
         ))
     })?;
     let tar = io::stdin().lock();
-    let extracted = files.extract(&directory.path, tar, None);
-    extracted.map_err(Failure::from)
+    let extracted = files.extract(&directory.path, tar, None)?;
+    engine.note_on(&id, EXTRACTED);
+    Ok(extracted)
 }
 
 impl CpArgs {
@@ -95,8 +100,8 @@ impl CpArgs {
         let (files, found) = self.source_in(engine, container, path)?;
         let name = name_of(&found.path, path);
         let out = io::BufWriter::with_capacity(1 << 18, stdout()?);
-        let archived = files.archive(&found, name, out);
-        archived.map_err(Failure::from)?;
+        files.archive(&found, name, out)?;
+        engine.note_on(&find(engine, container)?, ARCHIVED);
         Ok(())
     }
 
@@ -109,7 +114,9 @@ impl CpArgs {
         let own = (rustix::process::geteuid(), rustix::process::getegid());
         let own = (own.0.as_raw(), own.1.as_raw());
         let name = goal.name.as_deref();
-        self.copy(&files, &found, &there, Path::new("."), name, own)
+        let copied = self.copy(&files, &found, &there, Path::new("."), name, own)?;
+        engine.note_on(&find(engine, container)?, ARCHIVED);
+        Ok(copied)
     }
 
     /// Copies a file of the host, given as typed and from the root, into a container.
@@ -128,7 +135,9 @@ impl CpArgs {
         let files = engine.files(&id).map_err(Failure::from)?;
         let goal = goal(&files, &found, from, Path::new(path))?;
         let name = goal.name.as_deref();
-        self.copy(&here, &found, &files, &goal.directory, name, (0, 0))
+        let copied = self.copy(&here, &found, &files, &goal.directory, name, (0, 0))?;
+        engine.note_on(&id, EXTRACTED);
+        Ok(copied)
     }
 
     fn source_in(&self, engine: &Engine, container: &str, path: &str) -> Outcome<(Files, Found)> {

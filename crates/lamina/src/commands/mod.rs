@@ -7,6 +7,7 @@ mod containers;
 mod cp;
 mod df;
 mod diff;
+mod events;
 mod exec;
 mod explain;
 mod export;

@@ -1,7 +1,10 @@
 //! `prune`, `system prune`, `image prune`, `container prune`, `volume prune`: faces of one plan.
 
 use jiff::Timestamp;
-use lamina_engine::{LabelFilter, PruneImages, PrunePlan, PruneRequest, PruneVolumes, Pruned};
+use lamina_engine::{
+    Engine, LabelFilter, PruneImages, PrunePlan, PruneRequest, PruneVolumes, Pruned,
+};
+use lamina_monitor::events::Kind;
 use lamina_types::ErrorKind;
 use lamina_types::quantity::human_size;
 use serde_json::{Map, Value, json};
@@ -124,6 +127,20 @@ fn which(all: bool) -> PruneImages {
     }
 }
 
+/// Tells of what went, and of each pruning that was asked for.
+fn note(engine: &Engine, request: &PruneRequest, pruned: &Pruned) {
+    engine.note_removed(None, &pruned.images);
+    let bytes = pruned.bytes.to_string();
+    let kinds = [
+        (Kind::Container, request.containers),
+        (Kind::Image, request.images.is_some()),
+        (Kind::Volume, request.volumes.is_some()),
+    ];
+    for (kind, _) in kinds.iter().filter(|(_, asked)| *asked) {
+        engine.note(*kind, "prune", "", &[("reclaimed", &bytes)]);
+    }
+}
+
 /// Plans, shows or asks, and applies.
 fn prune(
     app: &App,
@@ -155,6 +172,7 @@ fn prune(
             ui::escape(&skipped.reason)
         ));
     }
+    note(&engine, request, &pruned);
     tell(&pruned.finished);
     if let Err(error) = engine.store().empty_trash() {
         let kind = error.kind();

@@ -39,6 +39,7 @@ impl Verb for PullArgs {
             .map_err(Failure::from)
             .map_err(hinted)?;
         drop(progress);
+        engine.note_transfer("pull", &name);
         let mut text = String::new();
         if !self.transfer.quiet {
             let shown = name.familiar();
@@ -94,6 +95,8 @@ impl Verb for LoadArgs {
         drop(progress);
         let mut text = String::new();
         for image in loaded {
+            let shown = image.names.first().map(Reference::familiar);
+            engine.note_image("load", &image.id, shown.as_deref());
             for name in &image.names {
                 text += &format!("Loaded image: {}\n", name.familiar());
             }
@@ -126,6 +129,8 @@ impl Verb for ImportArgs {
             .import(tar, &options, &progress)
             .map_err(|error| with_hints(Failure::from(error), About::Store))?;
         drop(progress);
+        let shown = options.name.as_ref().map(Reference::familiar);
+        engine.note_image("import", &id, shown.as_deref());
         ui::out(&format!("{id}\n"))?;
         app.tidy(&engine);
         Ok(exit_codes::SUCCESS)
@@ -135,10 +140,14 @@ impl Verb for ImportArgs {
 impl Verb for TagArgs {
     fn run(self, app: &App) -> Outcome<u8> {
         let target = reference(&self.target)?;
-        app.engine()?
+        let engine = app.engine()?;
+        engine
             .images()
             .tag(&self.source, &target)
             .map_err(|error| with_hints(Failure::from(error), About::Image))?;
+        if let Ok(image) = engine.images().find_reference(&target) {
+            engine.note_image("tag", &image.id, Some(&target.familiar()));
+        }
         Ok(exit_codes::SUCCESS)
     }
 }
@@ -149,11 +158,17 @@ impl Verb for UntagArgs {
         let names: Vec<Reference> = names.collect::<Outcome<_>>()?;
         let engine = app.engine_configured()?;
         let mut removal = engine.removal(false);
+        let image = engine.images().find(&self.image).ok();
         let removed = engine
             .images()
             .untag_into(&mut removal, &self.image, &names)
             .map_err(|error| with_hints(Failure::from(error), About::Image))?;
         let finished = removal.finish()?;
+        if let Some(image) = &image {
+            for name in &removed {
+                engine.note_image("untag", &image.id, Some(&name.familiar()));
+            }
+        }
         let lines = removed
             .iter()
             .map(|name| format!("Untagged: {}\n", name.familiar()));
@@ -170,11 +185,13 @@ impl Verb for RmiArgs {
         let mut failed = false;
         for image in &self.images {
             let users = |id: &ImageId| users(&engine, id);
+            let before = engine.images().find(image).ok();
             let removed = engine
                 .images()
                 .remove_into(&mut removal, image, self.force, &users);
             match removed {
                 Ok(removed) => {
+                    engine.note_removed(before.map(|image| image.id), &removed);
                     let lines = removed.iter().map(|line| format!("{line}\n"));
                     ui::out(&lines.collect::<String>())?;
                 }
@@ -216,6 +233,7 @@ impl Verb for CreateMinimalArgs {
             .images()
             .create_minimal(&name, &HostPaths::default(), &added)
             .map_err(|error| with_hints(Failure::from(error), About::Store))?;
+        engine.note_image("create", &id, Some(&name.familiar()));
         ui::out(&format!("{id}\n"))?;
         Ok(exit_codes::SUCCESS)
     }

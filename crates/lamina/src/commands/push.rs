@@ -46,6 +46,7 @@ impl Verb for PushArgs {
             let pushed = images.push(&client, name, &options, &progress);
             drop(progress);
             let pushed = pushed.map_err(Failure::from).map_err(hinted)?;
+            engine.note_transfer("push", name);
             if !self.transfer.quiet {
                 let tag = name.tag().unwrap_or_default();
                 let descriptor = pushed.descriptor;

@@ -111,6 +111,8 @@ impl RunArgs {
         let options = StartOptions {
             explain_pipe: pipe.transpose().map_err(explain_failed)?,
             early: app.early.take(),
+            attached: !self.detach,
+            restarts: false,
         };
         let progress = progress(&self.container, app);
         engine

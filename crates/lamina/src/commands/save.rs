@@ -25,6 +25,11 @@ impl Verb for SaveArgs {
         drop(progress);
         saved.map_err(|error| with_hints(Failure::from(error), About::Image))?;
         output.finish()?;
+        for image in &self.images {
+            if let Ok(found) = engine.images().find(image) {
+                engine.note_image("save", &found.id, Some(image));
+            }
+        }
         Ok(exit_codes::SUCCESS)
     }
 }

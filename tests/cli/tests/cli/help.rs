@@ -68,6 +68,7 @@ fn help_lists_the_commands_in_groups() {
 
     System:
       inspect     Return low-level information on containers and images
+      events      Get events, those of before too
       prune       Remove stopped containers, dangling images and what nothing needs
       undo        Bring back what a command removed
       df          Show disk usage

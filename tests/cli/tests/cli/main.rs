@@ -7,6 +7,7 @@
 //! - `files`: files out of containers and into them;
 //! - `causes`: what fills a disk;
 //! - `copy_up`: what the first write to a file of the image costs;
+//! - `events`: what happened, told as Docker tells it;
 //! - `exec`: more processes and more clients of a container that runs;
 //! - `fsck`: damage, and the other commands in a damaged store;
 //! - `ledger`: what things take on the disk, and what keeps them;
@@ -30,6 +31,7 @@ mod alter;
 mod causes;
 mod commit;
 mod copy_up;
+mod events;
 mod exec;
 mod files;
 mod fsck;

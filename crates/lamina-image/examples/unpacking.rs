@@ -16,8 +16,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use flate2::bufread::MultiGzDecoder;
-use lamina_layer::{LayerTree, Limits, split};
-use lamina_snapshot::{ImageLayers, StorageMode};
+use lamina_layer::{Limits, split, split_with_tree};
+use lamina_snapshot::{ImageLayers, KnownTrees, StorageMode};
 use lamina_store::{LayerInfo, PoolWriter, Store};
 use lamina_types::{DiffId, Digest};
 use sha2::{Digest as _, Sha256};
@@ -106,9 +106,9 @@ fn store(blob: &Path, root: &Path) -> Outcome<()> {
         let op = store.ops().begin("measure", &[])?;
         let draft = store.layers().draft_pooled(&op)?;
         let mut pool = PoolWriter::new(&store, &op);
-        let split = split(tar.as_slice(), draft.split()?, &mut pool, &limits)?;
+        let (split, layer) = split_with_tree(tar.as_slice(), draft.split()?, &mut pool, &limits)?;
         draft.index(&split.index(&pool.finish()?))?;
-        let layer = LayerTree::read(draft.open_split()?, &limits)?;
+        let layer = layer?;
         let info = LayerInfo {
             size: split.bytes,
             entries: split.entries,
@@ -116,18 +116,19 @@ fn store(blob: &Path, root: &Path) -> Outcome<()> {
             opaque_root: layer.opaque_root(),
             pooled: true,
         };
-        Ok(((draft, op), info))
+        Ok(((draft, op, layer), info))
     })?;
     let (alone, _) = fastest(|| Ok(split(tar.as_slice(), std::io::empty(), &mut (), &limits)?))?;
     let (hashed, _) = fastest(|| Ok(Sha256::digest(&tar)))?;
     let start = Instant::now();
-    let (draft, op) = draft;
+    let (draft, op, layer) = draft;
     draft.publish(&op, &diff_id, &info)?;
+    let known = KnownTrees::from([(diff_id.clone(), layer)]);
     let image = ImageLayers {
         diff_ids: vec![diff_id],
         ..ImageLayers::default()
     };
-    snapshots.ready(&image)?;
+    snapshots.ready(&image, &known)?;
     store.sync()?;
     op.finish()?;
     let published = start.elapsed().as_secs_f64() * 1e3;

@@ -53,6 +53,7 @@ impl Images<'_> {
             form: self.form,
             blobs: BlobUse::Kept,
             early: None,
+            trees: None,
         };
         take_all(taker, jobs.collect(), progress).is_ok() && self.store.sync().is_ok()
     }

@@ -1,6 +1,6 @@
 //! The images of a store, and one image.
 
-use lamina_snapshot::{ImageLayers, Snapshotter, StorageMode};
+use lamina_snapshot::{ImageLayers, KnownTrees, Snapshotter, StorageMode};
 use lamina_store::{Ref, Store};
 use lamina_types::oci::{Descriptor, ImageConfig, Manifest};
 use lamina_types::{DiffId, ImageId, Platform, Reference};
@@ -107,6 +107,15 @@ impl<'s> Images<'s> {
 
     /// Generates what the storage mode needs of an image whose layers are here.
     pub(crate) fn make_ready(&self, diff_ids: &[DiffId]) -> Result<(), StoreFault> {
+        self.make_ready_of(diff_ids, &KnownTrees::new())
+    }
+
+    /// The same without reading again what is known of layers that have just come.
+    pub(crate) fn make_ready_of(
+        &self,
+        diff_ids: &[DiffId],
+        known: &KnownTrees,
+    ) -> Result<(), StoreFault> {
         let Some(snapshots) = self.snapshots else {
             return Ok(());
         };
@@ -114,7 +123,7 @@ impl<'s> Images<'s> {
             diff_ids: diff_ids.to_vec(),
             ..ImageLayers::default()
         };
-        Ok(snapshots.ready(&layers).map_err(Box::new)?)
+        Ok(snapshots.ready(&layers, known).map_err(Box::new)?)
     }
 
     /// Reads an image's manifest and configuration: two files, each hashed again.

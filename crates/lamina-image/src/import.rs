@@ -139,6 +139,7 @@ impl Images<'_> {
             bounds: &self.bounds,
             blobs: BlobUse::Wanted,
             early: None,
+            trees: None,
             form: self.form,
         };
         let source = BlobSource {

@@ -182,6 +182,7 @@ impl Images<'_> {
             bounds: &self.bounds,
             blobs: BlobUse::Wanted,
             early: None,
+            trees: None,
             form: self.form,
         };
         take_all(taker, jobs, progress).map_err(|JobError { blob, source }| {

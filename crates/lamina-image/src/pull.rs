@@ -1,5 +1,7 @@
 //! `pull`: reference → manifest → configuration → layers, and only then a name.
 
+use std::thread;
+
 use lamina_distribution::{Client, FetchError};
 use lamina_store::{Line, Operation};
 use lamina_types::oci::{Descriptor, Manifest};
@@ -10,7 +12,7 @@ use crate::fault::StoreFault;
 use crate::find::FindError;
 use crate::images::{Image, Images};
 use crate::keep::Came;
-use crate::layer::{Job, JobError, Registry, Taker, UnpackError, take_all};
+use crate::layer::{Job, JobError, Registry, Taker, Trees, UnpackError, take_all};
 use crate::progress::{Phase, Progress};
 use crate::publish::Stored;
 
@@ -202,12 +204,14 @@ impl Pull<'_> {
                 reference: self.reference,
             }),
         });
+        let trees = Trees::default();
         let taker = Taker {
             store: self.images.store,
             op,
             bounds: &self.images.bounds,
             blobs: self.images.keep_blobs.of_pulled(),
             early: None,
+            trees: Some(&trees),
             form: self.images.form,
         };
         take_all(taker, jobs.collect(), self.progress).map_err(|JobError { blob, source }| {
@@ -217,7 +221,14 @@ impl Pull<'_> {
                 source,
             }
         })?;
-        Ok(self.images.make_ready(&config.rootfs.diff_ids)?)
+        let known = trees.into_known();
+        let diff_ids = &config.rootfs.diff_ids;
+        let ready = thread::scope(|scope| {
+            // The disk works on what is left while the image is merged.
+            scope.spawn(|| self.images.store.write_back());
+            self.images.make_ready_of(diff_ids, &known)
+        });
+        Ok(ready?)
     }
 
     /// Returns the configuration, from here or from the registry.

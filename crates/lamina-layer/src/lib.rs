@@ -43,7 +43,7 @@ pub use path::{Shown, clean_path};
 pub use split::{
     Bodies, Content, Contents, INLINE_LIMIT, IndexError, IndexRecord, ObjectId, ObjectIndex,
     ObjectRef, RebuildError, Split, SplitEntry, SplitError, SplitReader, StoredParts, rebuild,
-    split,
+    split, split_with_tree,
 };
 pub use tar::{Entry, Kind, Meta, SparsePart, TarError, TarReader, TarWriter, Time, WriteError};
 pub use tree::{LayerKind, LayerNode, LayerTree, LayerTreeError, Names, NodeId};

@@ -19,7 +19,7 @@ use lamina_store::Store;
 use lamina_types::{DiffId, Source};
 
 use crate::lower::{Lower, RootOf};
-use crate::snapshotter::{ImageKind, PrepareError};
+use crate::snapshotter::{ImageKind, KnownTrees, PrepareError};
 
 pub use image::MergeError;
 pub(crate) use image::differs;
@@ -30,15 +30,30 @@ pub(crate) fn lower(
     diff_ids: &[DiffId],
     kind: ImageKind,
 ) -> Result<Lower, PrepareError> {
-    for diff_id in diff_ids {
-        if !store.layers().contains(diff_id)? {
-            return Err(PrepareError::MissingLayer(diff_id.clone()));
-        }
-    }
-    let (file, root) = image::ensure(store, diff_ids, kind)?;
+    expect_layers(store, diff_ids)?;
+    let (file, root) = image::ensure(store, diff_ids, kind, &KnownTrees::new())?;
     Ok(Lower {
         sources: vec![Source::Erofs { file }],
         data: Some(store.pool().path()),
         root: RootOf::Image(Box::new(root)),
     })
+}
+
+/// Makes the image for containers if it is missing.
+pub(crate) fn make(
+    store: &Store,
+    diff_ids: &[DiffId],
+    known: &KnownTrees,
+) -> Result<(), PrepareError> {
+    expect_layers(store, diff_ids)?;
+    image::ensure(store, diff_ids, ImageKind::Container, known).map(drop)
+}
+
+fn expect_layers(store: &Store, diff_ids: &[DiffId]) -> Result<(), PrepareError> {
+    for diff_id in diff_ids {
+        if !store.layers().contains(diff_id)? {
+            return Err(PrepareError::MissingLayer(diff_id.clone()));
+        }
+    }
+    Ok(())
 }

@@ -40,6 +40,6 @@ pub use erofs::MergeError;
 pub use info::InfoError;
 pub use probe::{ProbeError, Support, open};
 pub use snapshotter::{
-    ImageLayers, PrepareError, PrepareOptions, RemoveError, Snapshotter, StorageMode, Usage,
-    UsageError,
+    ImageLayers, KnownTrees, PrepareError, PrepareOptions, RemoveError, Snapshotter, StorageMode,
+    Usage, UsageError,
 };

@@ -10,8 +10,8 @@ use crate::info::{Info, InfoError};
 use crate::lower::Lower;
 use crate::probe::Support;
 use crate::snapshotter::{
-    ImageKind, ImageLayers, PrepareError, PrepareOptions, RemoveError, Snapshotter, StorageMode,
-    Usage, UsageError,
+    ImageKind, ImageLayers, KnownTrees, PrepareError, PrepareOptions, RemoveError, Snapshotter,
+    StorageMode, Usage, UsageError,
 };
 use crate::{erofs, plain, usage};
 
@@ -167,10 +167,17 @@ impl Snapshotter for Snapshots {
         self.reason.clone()
     }
 
-    fn ready(&self, image: &ImageLayers) -> Result<(), PrepareError> {
+    fn ready(&self, image: &ImageLayers, known: &KnownTrees) -> Result<(), PrepareError> {
         // The generated top of plain trees is small; a merged image is what a pull ends with.
         if self.mode == StorageMode::Erofs {
-            self.new_lower(&image.diff_ids, ImageKind::Container)?;
+            self.support(self.mode)?;
+            match erofs::make(&self.store, &image.diff_ids, known) {
+                // Then it is one of plain trees: see there.
+                Err(PrepareError::Layer(LayerError::NoSplit(_))) => {
+                    self.new_lower(&image.diff_ids, ImageKind::Container)?;
+                }
+                made => made?,
+            }
         }
         Ok(())
     }

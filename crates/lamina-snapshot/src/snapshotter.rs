@@ -1,9 +1,11 @@
 //! The trait that every storage mode implements, and its vocabulary.
 
+use std::collections::HashMap;
 use std::fmt::Debug;
 use std::path::PathBuf;
 
 use lamina_fs::{LockError, PathError};
+use lamina_layer::{Content, LayerTree};
 use lamina_store::{LayerError, OpError, SnapshotId, TrashError};
 use lamina_types::{DiffId, Digest, ErrorKind, ImageId, Rootfs};
 
@@ -52,6 +54,9 @@ pub struct ImageLayers {
     /// Its manifest, likewise.
     pub manifest: Option<Digest>,
 }
+
+/// Layers whose trees are at hand, because they have just come into the store.
+pub type KnownTrees = HashMap<DiffId, LayerTree<Content>>;
 
 /// How a writable layer is made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -126,8 +131,8 @@ pub trait Snapshotter: Debug + Send + Sync {
     /// Makes what `prepare` and `get` need of an image, so that they need not; idempotent. Called
     /// when an image comes into the store, under the operation that leases its layers. What it
     /// makes is on the disk after the next [`Store::sync`](lamina_store::Store::sync), or made
-    /// again when it is missed.
-    fn ready(&self, image: &ImageLayers) -> Result<(), PrepareError>;
+    /// again when it is missed. Layers that are in `known` are not read again.
+    fn ready(&self, image: &ImageLayers, known: &KnownTrees) -> Result<(), PrepareError>;
 
     /// Makes a writable layer on an image. Fast: a few system calls when the image was used
     /// before. Unless it is volatile it survives a power cut on return.

@@ -57,7 +57,7 @@ impl EarlyWriter {
                 return;
             }
             if all.elapsed() >= everything {
-                let _ = store.root().syncfs();
+                let _ = store.write_back();
                 all = Instant::now();
                 flushed = all;
             } else if let Ok(file) = next {

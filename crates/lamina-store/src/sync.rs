@@ -138,6 +138,13 @@ impl Store {
         // A marker that came back after a power cut would drop a layer that was acknowledged.
         Ok(unsynced.sync()?)
     }
+
+    /// Writes to the disk what has been written into the store so far, published or not.
+    ///
+    /// Promises nothing, and changes nothing but how much [`Store::sync`] will have left to do.
+    pub fn write_back(&self) -> Result<(), PathError> {
+        self.root().syncfs()
+    }
 }
 
 /// Drops layers and blobs that were published in another boot and not synced. Idempotent.

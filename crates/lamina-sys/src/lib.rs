@@ -33,6 +33,7 @@ pub mod seccomp;
 pub mod sha256;
 pub mod signals;
 pub mod writeback;
+pub mod xattr;
 
 use rustix::io::Errno;
 

@@ -245,6 +245,7 @@ impl Mend<'_> {
             bounds: &self.images.bounds,
             blobs: BlobUse::Kept,
             early: None,
+            trees: None,
             form,
         };
         let source = BlobSource {

@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd;
 
-use lamina_layer::{LayerTree, Limits, Split, SplitError};
+use lamina_layer::{Content, LayerTree, Limits, Split, SplitError};
 use lamina_store::{Early, LayerDraft, LayerInfo, Operation, PoolWriter, Store};
 use lamina_types::DiffId;
 
@@ -25,6 +25,8 @@ pub(super) struct Unpacked {
     pub(super) draft: LayerDraft,
     pub(super) info: LayerInfo,
     pub(super) diff_id: DiffId,
+    /// What it means, where that was found out on the way.
+    pub(super) tree: Option<LayerTree<Content>>,
 }
 
 /// What unpacking needs.
@@ -78,6 +80,7 @@ impl Unpack<'_> {
                 pooled: false,
             },
             diff_id: split.diff_id,
+            tree: None,
         })
     }
 
@@ -89,11 +92,11 @@ impl Unpack<'_> {
         let draft = self.store.layers().draft_pooled(self.op)?;
         let file = draft.split()?;
         let (store, op) = (self.store, self.op);
-        let (split, blocks) = stream(
+        let ((split, tree), blocks) = stream(
             fetch,
             |tar| {
                 let mut pool = PoolWriter::new(store, op).writing_early(self.early.cloned());
-                let split = lamina_layer::split(tar, file, &mut pool, &limits);
+                let split = lamina_layer::split_with_tree(tar, file, &mut pool, &limits);
                 match (split, pool.failure()) {
                     (_, Some(failure)) => Err(failure.into()),
                     (Err(error), None) => Err(error.into()),
@@ -105,7 +108,7 @@ impl Unpack<'_> {
         )?;
         draft.index(&split.index(&blocks))?;
         // What is not unpacked is checked here: by the unpacker's rules, with its errors.
-        let layer = LayerTree::read(draft.open_split()?, &limits)?;
+        let layer = tree?;
         Ok(Unpacked {
             draft,
             info: LayerInfo {
@@ -116,6 +119,7 @@ impl Unpack<'_> {
                 pooled: true,
             },
             diff_id: split.diff_id,
+            tree: Some(layer),
         })
     }
 }

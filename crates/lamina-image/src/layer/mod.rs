@@ -8,6 +8,7 @@ mod jobs;
 mod pipe;
 mod stream;
 mod take;
+mod trees;
 
 use std::io;
 
@@ -29,6 +30,7 @@ pub(crate) use pipe::{CHUNK, Closed, Sink, Source, pipe};
 pub use stream::Bounds;
 pub(crate) use stream::stream;
 pub(crate) use take::{BlobUse, Taken, Taker};
+pub(crate) use trees::Trees;
 
 /// Why a layer could not be brought into the store. Nothing of it is visible then.
 #[derive(Debug, thiserror::Error)]

@@ -10,6 +10,7 @@ use super::download::BlobSource;
 use super::form::{self, LayerForm, Unpack};
 use super::pipe::Sink;
 use super::stream::Bounds;
+use super::trees::Trees;
 use crate::fault::StoreFault;
 use crate::progress::Phase;
 
@@ -45,6 +46,8 @@ pub(crate) struct Taker<'a> {
     pub(crate) form: LayerForm,
     /// Where new contents are handed on to be written early.
     pub(crate) early: Option<&'a Early>,
+    /// Where the trees of new layers are left for whoever merges them.
+    pub(crate) trees: Option<&'a Trees>,
 }
 
 impl Taker<'_> {
@@ -194,19 +197,20 @@ impl Taker<'_> {
         let unpacked = unpack.run(self.form, |sink| fetch(Some(sink)))?;
         Ok(Taking::Draft {
             unpacked: Box::new(unpacked),
-            _lock: lock,
+            lock,
         })
     }
 
     /// Publishes a layer whose blob is known to be good, if it is the right one.
     fn publish(&self, taking: Taking, expected: Option<&DiffId>) -> Result<Taken, UnpackError> {
-        let Taking::Draft { unpacked, _lock } = taking else {
+        let Taking::Draft { unpacked, lock } = taking else {
             return Ok(Taken::Existed);
         };
         let form::Unpacked {
             draft,
             info,
             diff_id,
+            tree,
         } = *unpacked;
         if let Some(expected) = expected.filter(|expected| **expected != diff_id) {
             return Err(UnpackError::WrongDiffId {
@@ -215,6 +219,10 @@ impl Taker<'_> {
             });
         }
         draft.publish(self.op, &diff_id, &info)?;
+        // With the layer's lock nobody else can have published it meanwhile, made otherwise.
+        if let (Some(trees), Some(tree), Some(_)) = (self.trees, tree, &lock) {
+            trees.leave(&diff_id, tree, info.entries);
+        }
         Ok(Taken::Unpacked(diff_id))
     }
 
@@ -240,6 +248,6 @@ enum Taking {
     Draft {
         unpacked: Box<form::Unpacked>,
         /// Held until it is published.
-        _lock: Option<LayerLock>,
+        lock: Option<LayerLock>,
     },
 }

@@ -34,7 +34,7 @@ pub use error::{IndexError, RebuildError, SplitError};
 pub use index::{IndexRecord, ObjectIndex};
 pub use object::{ObjectId, ObjectRef};
 pub use rebuild::{Contents, StoredParts, rebuild};
-pub use write::{Bodies, Split, split};
+pub use write::{Bodies, Split, split, split_with_tree};
 
 /// Content up to this many bytes stays in the stream: a quarter of an image's files, for a
 /// hundredth of its bytes.

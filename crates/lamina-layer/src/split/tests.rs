@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use super::records::RecordWriter;
 use super::*;
 use crate::tar::{Entry, Kind, Meta, SparsePart, TarReader, TarWriter, Time};
-use crate::{Limits, TarError};
+use crate::{LayerTree, Limits, TarError};
 
 /// Contents in memory, by id.
 #[derive(Default)]
@@ -129,7 +129,22 @@ fn round_trip(tar: &[u8]) -> bool {
     }
     assert_eq!(reader.next_entry().unwrap(), None);
     assert_eq!(reader.tar_bytes().unwrap(), tar.len() as u64);
+    same_tree(tar, &stream);
     true
+}
+
+/// The tree that grows while a tar is split is the one that the stream is read to.
+fn same_tree(tar: &[u8], stream: &[u8]) {
+    let (limits, mut out) = (Limits::default(), Vec::new());
+    let (_, grown) = split_with_tree(tar, &mut out, &mut (), &limits).unwrap();
+    assert!(out == stream);
+    match (grown, LayerTree::read(stream, &limits)) {
+        (Ok(grown), Ok(read)) => assert_eq!(format!("{grown:?}"), format!("{read:?}")),
+        (grown, read) => assert_eq!(
+            grown.unwrap_err().to_string(),
+            read.unwrap_err().to_string()
+        ),
+    }
 }
 
 fn meta() -> Meta {

@@ -7,13 +7,18 @@ use lamina_types::{DiffId, Digest};
 use super::hashes::Hash;
 use super::rebuild::id_of;
 use super::records::RecordWriter;
-use super::{INLINE_LIMIT, IndexRecord, ObjectId, ObjectIndex, ObjectRef, SplitError};
-use crate::apply::is_mark;
+use super::{Content, INLINE_LIMIT, IndexRecord, ObjectId, ObjectIndex, ObjectRef, SplitError};
+use crate::apply::{ApplyError, is_mark};
 use crate::tar::{Entry, Kind, TarReader};
+use crate::tree::LayerTree;
 use crate::{Limits, TarError};
 
-/// Bytes that are hashed at a time: those whom they are given to find them in the fastest cache.
+/// Bytes that both hashes take in turn, where the processor does not do both at once: the second
+/// finds them in the fastest cache.
 const PIECE: usize = 16 << 10;
+/// Bytes that are given on at a time: they are still in the processor's own cache, and the kernel
+/// takes larger pages for larger writes.
+const PART: usize = 128 << 10;
 
 /// Who takes the contents that the stream only refers to.
 ///
@@ -82,6 +87,31 @@ pub fn split(
     bodies: &mut impl Bodies,
     limits: &Limits,
 ) -> Result<Split, SplitError> {
+    run(tar, out, bodies, limits, None).map(|(split, _)| split)
+}
+
+/// The same, with what [`LayerTree::read`] would make of the stream: without reading it again. An
+/// entry that the tree refuses ends the tree, not the splitting.
+pub fn split_with_tree(
+    tar: impl BufRead,
+    out: impl Write,
+    bodies: &mut impl Bodies,
+    limits: &Limits,
+) -> Result<(Split, Result<LayerTree<Content>, ApplyError>), SplitError> {
+    let (split, tree) = run(tar, out, bodies, limits, Some(LayerTree::new(limits)))?;
+    // One was given.
+    Ok((split, tree.unwrap_or_else(|| Ok(LayerTree::new(limits)))))
+}
+
+type Tree = Result<LayerTree<Content>, ApplyError>;
+
+fn run(
+    tar: impl BufRead,
+    out: impl Write,
+    bodies: &mut impl Bodies,
+    limits: &Limits,
+    tree: Option<LayerTree<Content>>,
+) -> Result<(Split, Option<Tree>), SplitError> {
     let mut reader = TarReader::new(tar, limits.clone());
     reader.record();
     let mut splitter = Splitter {
@@ -89,6 +119,7 @@ pub fn split(
         records: RecordWriter::new(out).map_err(SplitError::Write)?,
         bodies,
         hash: Hash::new(),
+        tree: tree.map(Ok),
     };
     let (mut entries, mut bytes, mut objects) = (0, 0_u64, Vec::new());
     while let Some(entry) = splitter.reader.next_entry()? {
@@ -96,7 +127,7 @@ pub fn split(
         bytes = bytes.saturating_add(entry.stored);
         check("content bytes", bytes, limits.max_bytes)?;
         check("bytes of one file", entry.file_size(), limits.max_file_size)?;
-        objects.extend(splitter.entry(&entry)?);
+        objects.extend(splitter.entry(entry)?);
     }
     loop {
         splitter.flush()?;
@@ -105,13 +136,14 @@ pub fn split(
         }
     }
     let tar_bytes = splitter.records.finish().map_err(SplitError::Write)?;
-    Ok(Split {
+    let split = Split {
         diff_id: DiffId(Digest::from_sha256(splitter.hash.finish())),
         entries,
         bytes,
         tar_bytes,
         objects,
-    })
+    };
+    Ok((split, splitter.tree))
 }
 
 fn check(what: &'static str, value: u64, limit: u64) -> Result<(), TarError> {
@@ -129,30 +161,59 @@ struct Splitter<'b, R, W: Write, B> {
     bodies: &'b mut B,
     /// That of the tar.
     hash: Hash,
+    tree: Option<Tree>,
 }
 
 impl<R: BufRead, W: Write, B: Bodies> Splitter<'_, R, W, B> {
     /// Passes an entry on; returns its object if its content is referred to.
-    fn entry(&mut self, entry: &Entry) -> Result<Option<IndexRecord>, SplitError> {
+    fn entry(&mut self, entry: Entry) -> Result<Option<IndexRecord>, SplitError> {
         let sparse = matches!(entry.kind, Kind::Sparse { .. });
-        if entry.stored <= INLINE_LIMIT && !sparse {
-            return Ok(None);
-        }
         if is_mark(&entry.path) {
             // Nobody unpacks it: it stays in the stream, however long it is.
             while !self.reader.chunk()?.is_empty() {
                 self.flush()?;
             }
+            self.grow(entry, Content::Inline(Vec::new()));
+            return Ok(None);
+        }
+        if entry.stored <= INLINE_LIMIT && !sparse {
+            if self.tree.is_some() {
+                let content = self.inline(&entry)?;
+                self.grow(entry, content);
+            }
             return Ok(None);
         }
         self.flush()?;
-        let (object, blocks) = self.body(entry)?;
+        let (object, blocks) = self.body(&entry)?;
         self.records.reference(&object).map_err(SplitError::Write)?;
-        Ok(Some(IndexRecord {
+        let record = IndexRecord {
             id: object.id,
             size: entry.file_size(),
             blocks: blocks.unwrap_or(entry.stored.div_ceil(4096) * 8),
-        }))
+        };
+        self.grow(entry, Content::Object(object));
+        Ok(Some(record))
+    }
+
+    /// Reads a content that is short.
+    fn inline(&mut self, entry: &Entry) -> Result<Content, SplitError> {
+        let mut bytes = Vec::with_capacity(usize::try_from(entry.stored).unwrap_or(0));
+        loop {
+            let chunk = self.reader.chunk()?;
+            if chunk.is_empty() {
+                return Ok(Content::Inline(bytes));
+            }
+            bytes.extend_from_slice(chunk);
+        }
+    }
+
+    /// Adds an entry to the tree, where there is one and it has refused none.
+    fn grow(&mut self, entry: Entry, content: Content) {
+        if let Some(Ok(tree)) = &mut self.tree
+            && let Err(refused) = tree.add(entry, content)
+        {
+            self.tree = Some(Err(refused));
+        }
     }
 
     fn flush(&mut self) -> Result<(), SplitError> {
@@ -177,9 +238,11 @@ impl<R: BufRead, W: Write, B: Bodies> Splitter<'_, R, W, B> {
             if chunk.is_empty() {
                 break;
             }
-            for piece in chunk.chunks(PIECE) {
-                Hash::update_both(&mut self.hash, &mut hash, piece);
-                self.bodies.data(piece).map_err(failed)?;
+            for part in chunk.chunks(PART) {
+                for piece in part.chunks(PIECE) {
+                    Hash::update_both(&mut self.hash, &mut hash, piece);
+                }
+                self.bodies.data(part).map_err(failed)?;
             }
         }
         self.reader.record();

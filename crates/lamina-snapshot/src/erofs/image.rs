@@ -13,7 +13,7 @@ use rustix::fs::OFlags;
 
 use super::merge::Merge;
 use crate::check::{self, Compared};
-use crate::snapshotter::{ImageKind, PrepareError};
+use crate::snapshotter::{ImageKind, KnownTrees, PrepareError};
 
 /// Raised when the same layers would give another image: old files are made anew then.
 const VERSION: u32 = 1;
@@ -63,6 +63,7 @@ pub(super) fn ensure(
     store: &Store,
     diff_ids: &[DiffId],
     kind: ImageKind,
+    known: &KnownTrees,
 ) -> Result<(PathBuf, Metadata), PrepareError> {
     let images = store.dir(Area::Images)?;
     let view = match kind {
@@ -77,7 +78,7 @@ pub(super) fn ensure(
             for diff_id in diff_ids {
                 store.layers().pool(&op, diff_id)?;
             }
-            let tree = merge(store, diff_ids, kind)?;
+            let tree = merge(store, diff_ids, kind, known)?;
             publish(store, &name, &tree)?;
             op.finish()?;
             images.open_file(&name, OFlags::RDONLY)?
@@ -96,9 +97,18 @@ fn root_of(file: &File) -> Result<Metadata, lamina_erofs::ReadError> {
 }
 
 /// Merges the layers, bottom first, from their split streams.
-fn merge(store: &Store, diff_ids: &[DiffId], kind: ImageKind) -> Result<Tree, PrepareError> {
+fn merge(
+    store: &Store,
+    diff_ids: &[DiffId],
+    kind: ImageKind,
+    known: &KnownTrees,
+) -> Result<Tree, PrepareError> {
     let mut merge = Merge::new(locate);
     for diff_id in diff_ids {
+        if let Some(layer) = known.get(diff_id) {
+            merge.add(layer);
+            continue;
+        }
         let split = store.layers().split(diff_id)?;
         let split = split.ok_or_else(|| LayerError::NoSplit(diff_id.clone()))?;
         let layer = LayerTree::read(split, &Limits::default());
@@ -144,7 +154,7 @@ pub(crate) fn differs(
         Ok(None) => return Ok(Some("it is no file".to_owned())),
         Ok(Some(file)) => file,
     };
-    let tree = merge(store, diff_ids, kind)?;
+    let tree = merge(store, diff_ids, kind, &KnownTrees::new())?;
     let mut compared = Compared::new(&file);
     let written = lamina_erofs::write(&tree, uuid(name), &mut compared);
     let same = written.and_then(|_| Ok(Compared::is_same(compared)?));

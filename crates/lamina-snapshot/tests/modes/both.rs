@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use lamina_layer::{Kind, Meta, TarWriter, Time};
 use lamina_snapshot::conformance::compare_mounted;
-use lamina_snapshot::{ImageLayers, PrepareOptions, StorageMode, open};
+use lamina_snapshot::{ImageLayers, KnownTrees, PrepareOptions, StorageMode, open};
 use lamina_store::{CollectOptions, Store};
 use lamina_types::{Rootfs, Source};
 use proptest::prelude::*;
@@ -217,7 +217,7 @@ fn privileged_a_layer_of_an_older_store_is_used_as_a_tree() -> Outcome {
     for file in ["split.zst", "idx"] {
         std::fs::remove_file(layer.join(file))?;
     }
-    erofs.ready(&image)?;
+    erofs.ready(&image, &KnownTrees::new())?;
     let (one, two) = ("one".parse()?, "two".parse()?);
     let rootfs = erofs.prepare(&one, &image, &PrepareOptions::default())?;
     assert_eq!(erofs.get(&one)?, rootfs);

@@ -2,13 +2,14 @@
 //! cut.
 
 use std::collections::HashSet;
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 
 use lamina_fs::{At, Dir, PathError};
 use lamina_layer::ObjectId;
-use rustix::fs::{OFlags, XattrFlags};
+use rustix::fs::{AtFlags, FileType, OFlags, XattrFlags};
 use rustix::io::Errno;
 
 use super::{ObjectKey, Pool, PoolError};
@@ -16,7 +17,7 @@ use crate::area::Area;
 use crate::hash::Hasher;
 use crate::store::Store;
 
-const ATTRIBUTE: &str = "user.lamina.object";
+const ATTRIBUTE: &CStr = c"user.lamina.object";
 const LENGTH: usize = 41;
 
 /// A batch of objects that were linked together.
@@ -35,7 +36,25 @@ impl Seal {
     /// Reads the attribute; `None` for a file that has none or another.
     pub(crate) fn of(file: impl AsFd) -> io::Result<Option<Self>> {
         let mut bytes = [0; LENGTH + 1];
-        let length = match rustix::fs::fgetxattr(file, ATTRIBUTE, &mut bytes[..]) {
+        let length = rustix::fs::fgetxattr(file, ATTRIBUTE, &mut bytes[..]);
+        Ok(Self::read(&bytes, length)?)
+    }
+
+    /// The same of the file at `path` in the pool, by one system call where the kernel has it.
+    fn at(pool: &Dir, path: &str) -> io::Result<Option<Self>> {
+        let mut bytes = [0; LENGTH + 1];
+        let terminated = CString::new(path)?;
+        match lamina_sys::xattr::get_at(pool, &terminated, ATTRIBUTE, &mut bytes) {
+            Err(Errno::NOSYS) => {
+                let file = pool.open_file(path, OFlags::RDONLY);
+                Self::of(file.map_err(|error| error.source)?)
+            }
+            length => Ok(Self::read(&bytes, length)?),
+        }
+    }
+
+    fn read(bytes: &[u8; LENGTH + 1], length: Result<usize, Errno>) -> Result<Option<Self>, Errno> {
+        let length = match length {
             Err(Errno::NODATA | Errno::RANGE) => return Ok(None),
             other => other?,
         };
@@ -78,15 +97,25 @@ pub(crate) enum Found {
 }
 
 impl Pool<'_> {
+    /// Looks for an object by its name: its length, and the whole id that its seal has. Opens
+    /// nothing, because that is most of what a look costs.
     pub(crate) fn find(&self, id: &ObjectId, size: u64) -> Result<Found, PoolError> {
         let path = ObjectKey::from(id).path();
         let whole = || self.path().join(&path);
-        let file = match self.0.dir(Area::Pool)?.open_file(&path, OFlags::RDONLY) {
-            Err(error) if error.is_not_found() => return Ok(Found::Missing),
-            other => other?,
+        let pool = self.0.dir(Area::Pool)?;
+        let stat = match rustix::fs::statat(pool, &path, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => return Ok(Found::Missing),
+            other => other.at("stat", whole())?,
         };
-        let stat = rustix::fs::fstat(&file).at("stat", whole())?;
-        match Seal::of(&file).at("read", whole())? {
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Ok(Found::Damaged);
+        }
+        let seal = match Seal::at(pool, &path) {
+            // It went between the two.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Missing),
+            other => other.at("read", whole())?,
+        };
+        match seal {
             Some(seal) if seal.id != *id => Err(PoolError::Collision {
                 path: whole(),
                 expected: Box::new(*id),

@@ -160,8 +160,13 @@ impl<'a> PoolWriter<'a> {
         let pool = self.store.pool();
         let batch = new_batch();
         let mut written = Vec::new();
+        let look = self.looks_first();
         for one in pending {
-            match pool.find(&one.id, one.size)? {
+            match if look {
+                pool.find(&one.id, one.size)?
+            } else {
+                Found::Missing
+            } {
                 Found::Here { blocks } => {
                     self.blocks[one.place] = blocks;
                     self.known += 1;
@@ -170,7 +175,6 @@ impl<'a> PoolWriter<'a> {
                 Found::Damaged => pool.drop_damaged(&one.id)?,
                 Found::Missing => {}
             }
-            self.unknown += 1;
             written.push(self.write(one, batch)?);
         }
         if written.is_empty() {
@@ -179,8 +183,9 @@ impl<'a> PoolWriter<'a> {
         let _lock = self.store.lock_shared()?;
         sync::mark(self.store, &Unsynced::batch(&HEXLOWER.encode(&batch)))?;
         for (place, id, size, file) in written {
+            let unknown = self.unknown;
             self.blocks[place] = self.link(&id, size, &file)?;
-            if let Some(early) = &self.early {
+            if let (Some(early), true) = (&self.early, self.unknown > unknown) {
                 early.offer(file, size);
             }
         }
@@ -221,13 +226,21 @@ impl<'a> PoolWriter<'a> {
         Ok(file)
     }
 
-    /// Links a file to its name, which somebody may have given to an equal one meanwhile.
-    fn link(&self, id: &ObjectId, size: u64, file: &File) -> Result<u64, PoolError> {
+    /// Returns whether it is looked for contents before they are written. Where next to none were
+    /// here, looking costs more than what is written in vain: giving a file its name finds those
+    /// that are here, too.
+    fn looks_first(&self) -> bool {
+        self.unknown < BATCH as u64 || self.known * 8 > self.unknown
+    }
+
+    /// Links a file to its name, which an equal one may have.
+    fn link(&mut self, id: &ObjectId, size: u64, file: &File) -> Result<u64, PoolError> {
         let pool = self.store.dir(Area::Pool)?;
         let path = ObjectKey::from(id).path();
         for _ in 0..3 {
             match link(file, pool, &path) {
                 Ok(()) => {
+                    self.unknown += 1;
                     let stat = rustix::fs::fstat(file).at("stat", pool.path().join(&path))?;
                     return Ok(u64::try_from(stat.st_blocks).unwrap_or(0));
                 }
@@ -236,7 +249,10 @@ impl<'a> PoolWriter<'a> {
                     pool.ensure_dir(folder, 0o700)?;
                 }
                 Err(Errno::EXIST) => match self.store.pool().find(id, size)? {
-                    Found::Here { blocks } => return Ok(blocks),
+                    Found::Here { blocks } => {
+                        self.known += 1;
+                        return Ok(blocks);
+                    }
                     Found::Damaged => self.store.pool().drop_damaged(id)?,
                     Found::Missing => {}
                 },

@@ -111,6 +111,28 @@ fn a_hit_is_compared_and_damage_is_repaired() {
 }
 
 #[test]
+fn what_is_here_is_found_among_many_new_contents() {
+    let host = Host::new();
+    let store = host.open();
+    let op = store.ops().begin("pull", &[]).unwrap();
+    let contents = samples(7, 300);
+    // So far into the layer that nothing is looked for any more before it is written.
+    let here = put(&store, &op, &contents[250..260]);
+    let cut = path_of(&store, &here[0]);
+    let file = std::fs::OpenOptions::new().write(true).open(cut);
+    file.unwrap().set_len(10).unwrap();
+    let inode = |id| path_of(&store, id).metadata().unwrap().ino();
+    let before: Vec<u64> = here.iter().map(inode).collect();
+    let ids = put(&store, &op, &contents);
+    let after: Vec<u64> = here.iter().map(inode).collect();
+    assert_ne!(before[0], after[0], "damage is replaced");
+    assert_eq!(before[1..], after[1..], "the rest stays as it was");
+    for (id, content) in ids.iter().zip(&contents) {
+        assert!(read(&store, id).as_ref() == Some(content));
+    }
+}
+
+#[test]
 fn leased_contents_stay_and_others_are_collected() {
     let host = Host::new();
     let store = host.open();

@@ -156,18 +156,19 @@ impl Engine {
         &self.config
     }
 
-    /// Returns the command with which a monitor has the rest of a container removed.
-    pub(crate) fn cleanup_argv(&self, id: &ContainerId) -> Vec<String> {
+    /// Returns a command on a container, for its monitor to execute.
+    pub(crate) fn container_argv(&self, id: &ContainerId, words: &[&str]) -> Vec<String> {
         let text = |path: &Path| path.display().to_string();
-        vec![
+        let mut argv = vec![
             text(&self.config.binary),
             "--root".to_owned(),
             text(&self.config.root),
             "--run-root".to_owned(),
             text(&self.config.run),
             "container".to_owned(),
-            "cleanup".to_owned(),
-            id.to_string(),
-        ]
+        ];
+        argv.extend(words.iter().map(|word| (*word).to_owned()));
+        argv.push(id.to_string());
+        argv
     }
 }

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use lamina_types::mount::MountSpec;
 use lamina_types::{
-    ContainerName, DeviceSpec, Platform, Reference, Resources, Signal, Ulimit, UserSpec,
+    ContainerName, DeviceSpec, Platform, Reference, Resources, RestartPolicy, Signal, Ulimit,
+    UserSpec,
 };
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +49,9 @@ pub struct CreateRequest {
     pub sysctls: BTreeMap<String, String>,
     /// Whether the container goes with its exit (`--rm`).
     pub remove: bool,
+    /// When it is started again after its end; never, where it goes with it.
+    #[serde(default)]
+    pub restart: RestartPolicy,
     /// Where the id is written (`--cidfile`); the file must not exist.
     pub cidfile: Option<PathBuf>,
 }
@@ -73,6 +77,7 @@ impl CreateRequest {
             devices: Vec::new(),
             sysctls: BTreeMap::new(),
             remove: false,
+            restart: RestartPolicy::No,
             cidfile: None,
         }
     }

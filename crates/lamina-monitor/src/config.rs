@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use lamina_types::ContainerId;
+use lamina_types::{ContainerId, RestartPolicy};
 use serde::{Deserialize, Serialize};
 
 use crate::events::Event;
@@ -52,6 +52,17 @@ pub struct MonitorConfig {
     /// Where it is told what becomes of the container; nothing is told where this is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub events: Option<EventsConfig>,
+    /// When the container is started again after its end. Read anew at every end, because an
+    /// update replaces this document.
+    #[serde(default)]
+    pub restart: RestartPolicy,
+    /// The command that starts the container again: it writes the next bundle and hands it to this
+    /// monitor. Executed when the back-off is over; the program's name first.
+    #[serde(default)]
+    pub restart_argv: Vec<String>,
+    /// How often the container was started again since somebody started it, this time included.
+    #[serde(default)]
+    pub restarts: u32,
 }
 
 /// What a monitor tells of its container's start and end, and where.

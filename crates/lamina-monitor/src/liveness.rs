@@ -8,7 +8,7 @@ use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 
 use crate::record::{
-    ExitRecord, IdentityError, MONITOR_LOCK, RecordError, State, read_exit, read_state,
+    ExitRecord, IdentityError, MONITOR_LOCK, RecordError, State, Status, read_exit, read_state,
 };
 
 /// What a container is doing, as far as can be known.
@@ -34,6 +34,14 @@ pub enum Liveness {
         /// A descriptor of init.
         pidfd: OwnedFd,
     },
+    /// Init has ended, and its monitor waits to start the container again, or does so: until the
+    /// program runs.
+    Restarting {
+        /// What the monitor wrote about the run that ended.
+        state: State,
+        /// How that ended, and when the next begins.
+        exit: ExitRecord,
+    },
     /// Init has ended and its monitor recorded how.
     Exited(ExitRecord),
     /// Init has ended, and nobody saw how: its monitor was killed before, or the machine went down.
@@ -41,11 +49,15 @@ pub enum Liveness {
 }
 
 impl Liveness {
-    /// Returns whether processes of the container live.
+    /// Returns whether processes of the container live, or will before long.
     pub fn is_alive(&self) -> bool {
         matches!(
             self,
-            Self::Supervised { .. } | Self::Orphaned { .. } | Self::Starting | Self::Exiting(_)
+            Self::Supervised { .. }
+                | Self::Orphaned { .. }
+                | Self::Starting
+                | Self::Exiting(_)
+                | Self::Restarting { .. }
         )
     }
 }
@@ -93,8 +105,16 @@ pub fn liveness(state_dir: &Dir) -> Result<Liveness, LivenessError> {
             Liveness::Never
         });
     };
-    if let Some(exit) = recorded_exit(state_dir, &state)? {
-        return Ok(Liveness::Exited(exit));
+    if let Some(exit) = recorded_exit(state_dir)? {
+        // On its way from one run to the next, or about to be.
+        let is_begun = state.status == Status::Created && state.restarts > 0;
+        let is_of_run = exit.init == state.init;
+        if supervised && (is_begun || is_of_run && exit.next_start.is_some()) {
+            return Ok(Liveness::Restarting { state, exit });
+        }
+        if is_of_run {
+            return Ok(Liveness::Exited(exit));
+        }
     }
     match (state.init.find()?, supervised) {
         (Some(pidfd), true) => Ok(Liveness::Supervised { state, pidfd }),
@@ -104,13 +124,12 @@ pub fn liveness(state_dir: &Dir) -> Result<Liveness, LivenessError> {
     }
 }
 
-/// Returns the record of how the run that `state` is about ended, if it is there.
-fn recorded_exit(state_dir: &Dir, state: &State) -> Result<Option<ExitRecord>, LivenessError> {
-    let exit = match read_exit(state_dir) {
-        Err(RecordError::Parse { .. }) => None,
-        other => other?,
-    };
-    Ok(exit.filter(|exit| exit.init == state.init))
+/// Returns the record of how the last run ended that did, if it is there.
+fn recorded_exit(state_dir: &Dir) -> Result<Option<ExitRecord>, LivenessError> {
+    match read_exit(state_dir) {
+        Err(RecordError::Parse { .. }) => Ok(None),
+        other => Ok(other?),
+    }
 }
 
 /// Returns whether a monitor holds its lock.

@@ -4,10 +4,11 @@
 //! <state_dir>/
 //!   monitor.lock   flock held by the monitor for its life; its content is the holder's pid
 //!   state.json     which process is the container's init, and how far it has come
-//!   exit.json      how the last run ended; absent before the first end
+//!   exit.json      how the last run ended, and when the next begins; absent before the first end
+//!   stopped        somebody has stopped the container: it is not started again; the engine's
 //!   log/           see [`crate::log`]
 //! ```
-//! The monitor is the only writer of all of them, by atomic replacement: a reader sees the old
+//! The monitor is the only writer of the records, by atomic replacement: a reader sees the old
 //! document or the new one. A monitor that is killed leaves them as they are; nothing in them is
 //! believed without the kernel's word, see [`crate::liveness()`].
 
@@ -25,6 +26,8 @@ use crate::time::Time;
 pub const MONITOR_LOCK: &str = "monitor.lock";
 /// The state of the present or last run.
 pub const STATE_JSON: &str = "state.json";
+/// The mark of a container that was stopped by hand: its monitor does not start it again.
+pub const STOPPED: &str = "stopped";
 /// The end of the last run.
 pub const EXIT_JSON: &str = "exit.json";
 
@@ -72,6 +75,9 @@ pub struct State {
     pub created_at: Time,
     /// When the program was executed.
     pub started_at: Option<Time>,
+    /// How often the container was started again since somebody started it.
+    #[serde(default, skip_serializing_if = "is_no_restart")]
+    pub restarts: u32,
 }
 
 impl State {
@@ -109,6 +115,23 @@ pub struct ExitRecord {
     /// Bytes of output the log could not take (a full disk).
     #[serde(default, skip_serializing_if = "is_zero")]
     pub log_bytes_lost: u64,
+    /// How often the container was started again since somebody started it, the start that is due
+    /// included.
+    #[serde(default, skip_serializing_if = "is_no_restart")]
+    pub restarts: u32,
+    /// When the container is started again. Only its monitor does that: where none lives, this
+    /// means nothing. It stands here and not in `state.json` so that an end and what follows it are
+    /// written in one piece.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_start: Option<Time>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature serde asks for"
+)]
+fn is_no_restart(value: &u32) -> bool {
+    *value == 0
 }
 
 #[expect(

@@ -20,6 +20,9 @@ pub enum AttachError {
     /// It does not run.
     #[error("cannot attach to container {0}: it is not running")]
     NotRunning(ContainerId),
+    /// It is about to be started again.
+    #[error("cannot attach to container {0}: it is restarting, wait until it is running")]
+    Restarting(ContainerId),
     /// It is paused.
     #[error("cannot attach to container {0}: it is paused")]
     Paused(ContainerId),
@@ -37,7 +40,9 @@ impl AttachError {
         match self {
             Self::Find(error) => error.kind(),
             Self::Liveness(error) => error.kind(),
-            Self::NotRunning(_) | Self::Paused(_) => ErrorKind::FailedPrecondition,
+            Self::NotRunning(_) | Self::Restarting(_) | Self::Paused(_) => {
+                ErrorKind::FailedPrecondition
+            }
             Self::Connect(error) => error.kind(),
             Self::Session(error) => error.kind(),
         }
@@ -65,6 +70,7 @@ impl Engine {
         match liveness(&container.dir)? {
             Liveness::Supervised { state, .. } | Liveness::Orphaned { state, .. }
                 if state.status == Status::Running => {}
+            Liveness::Restarting { .. } => return Err(AttachError::Restarting(id.clone())),
             _ => return Err(AttachError::NotRunning(id.clone())),
         }
         if self.is_paused(&container.record) {

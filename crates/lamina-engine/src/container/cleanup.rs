@@ -5,6 +5,8 @@
 //! record: `--rm`, no monitor, no init. All of them may race; the container's lock decides.
 
 use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use lamina_fs::{Lock, LockError, PathError, Rank, RemoveError};
 use lamina_monitor::{Liveness, LivenessError, liveness};
@@ -24,6 +26,9 @@ use crate::volumes::VolumeError;
 
 /// The lock that serialises start, cleanup and removal of one container.
 pub(crate) const LOCK: &str = "lock";
+
+/// How long the record of an end is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// One part of a container that could not be removed.
 #[derive(Debug, thiserror::Error)]
@@ -154,7 +159,9 @@ impl Engine {
     /// A container that was never started belongs to whoever is about to start it.
     pub(crate) fn is_left_over(&self, container: &Container, state: &ContainerState) -> bool {
         let is_over = match state.status {
-            ContainerStatus::Running | ContainerStatus::Paused => false,
+            ContainerStatus::Running | ContainerStatus::Paused | ContainerStatus::Restarting => {
+                false
+            }
             ContainerStatus::Exited | ContainerStatus::Dead => true,
             ContainerStatus::Created => state.finished_at.is_some(),
         };
@@ -305,13 +312,23 @@ pub(crate) fn lock(container: &Container) -> Result<Option<Lock>, LockError> {
     }
 }
 
-/// Returns whether processes of a container live.
+/// Returns whether processes of a container live, or will before long.
 pub(crate) fn is_alive(container: &Container) -> Result<bool, LivenessError> {
-    Ok(match liveness(&container.dir)? {
+    let begun = Instant::now();
+    let mut found = liveness(&container.dir)?;
+    // Whether it is started again shows in the record, which its monitor is about to write.
+    while matches!(found, Liveness::Exiting(_)) && begun.elapsed() < PATIENCE {
+        thread::sleep(Duration::from_millis(1));
+        found = liveness(&container.dir)?;
+    }
+    Ok(match found {
         // A monitor that has recorded the end and is about to leave does nothing more to the
         // container but run the cleanup that this may be.
         Liveness::Exiting(_) | Liveness::Exited(_) | Liveness::Never | Liveness::Lost(_) => false,
-        Liveness::Starting | Liveness::Supervised { .. } | Liveness::Orphaned { .. } => true,
+        Liveness::Starting
+        | Liveness::Supervised { .. }
+        | Liveness::Orphaned { .. }
+        | Liveness::Restarting { .. } => true,
     })
 }
 

@@ -18,13 +18,13 @@ use lamina_monitor::{
 };
 use lamina_runtime::CONFIG_JSON;
 use lamina_types::explain::Explainer;
-use lamina_types::{ContainerId, ErrorKind, UserSpec};
+use lamina_types::{ContainerId, ErrorKind, RestartPolicy, UserSpec};
 use oci_spec::runtime::Spec;
 use rustix::io::Errno;
 
+use crate::container::bundle::{labels, write_json};
 use crate::container::create::{CreateError, random_id};
 use crate::container::find::{Container, FindError};
-use crate::container::start::{labels, write_json};
 use crate::events::container_event;
 use crate::files::EtcFiles;
 use crate::process::{self, ProcessError};
@@ -69,6 +69,9 @@ pub enum ExecError {
     /// It does not run.
     #[error("container {0} is not running")]
     NotRunning(ContainerId),
+    /// It is about to be started again.
+    #[error("container {0} is restarting, wait until the container is running")]
+    Restarting(ContainerId),
     /// It is paused: a process in it would not run either.
     #[error("container {0} is paused, unpause the container before exec")]
     Paused(ContainerId),
@@ -112,7 +115,9 @@ impl ExecError {
         match self {
             Self::Find(error) => error.kind(),
             Self::Liveness(error) => error.kind(),
-            Self::NotRunning(_) | Self::Paused(_) => ErrorKind::FailedPrecondition,
+            Self::NotRunning(_) | Self::Restarting(_) | Self::Paused(_) => {
+                ErrorKind::FailedPrecondition
+            }
             Self::Process(error) => error.kind(),
             Self::Id(error) => error.kind(),
             Self::Root { source, .. } => ErrorKind::of_io(&(*source).into()),
@@ -176,10 +181,12 @@ impl Engine {
         explain: &mut Explainer,
     ) -> Result<Executing, ExecError> {
         let container = self.load(id)?;
-        let (Liveness::Supervised { state, pidfd } | Liveness::Orphaned { state, pidfd }) =
-            liveness(&container.dir)?
-        else {
-            return Err(ExecError::NotRunning(id.clone()));
+        let (state, pidfd) = match liveness(&container.dir)? {
+            Liveness::Supervised { state, pidfd } | Liveness::Orphaned { state, pidfd } => {
+                (state, pidfd)
+            }
+            Liveness::Restarting { .. } => return Err(ExecError::Restarting(id.clone())),
+            _ => return Err(ExecError::NotRunning(id.clone())),
         };
         if state.status != Status::Running {
             return Err(ExecError::NotRunning(id.clone()));
@@ -344,5 +351,8 @@ fn config(
         remove: false,
         joins: Some(init.clone()),
         events: Some(events),
+        restart: RestartPolicy::No,
+        restart_argv: Vec::new(),
+        restarts: 0,
     }
 }

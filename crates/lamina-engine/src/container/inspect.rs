@@ -121,7 +121,7 @@ impl Engine {
             hosts_path: dir.join("hosts"),
             log_path: dir.join("log/json.log"),
             name: format!("/{}", record.name),
-            restart_count: 0,
+            restart_count: state.restarts,
             exec_ids: self.running_executions(&record.id),
             driver: "overlay2",
             platform: "linux",
@@ -178,7 +178,7 @@ fn state_value(state: &ContainerState) -> Value {
         "Status": state.status.as_str(),
         "Running": state.status.is_running(),
         "Paused": state.status == ContainerStatus::Paused,
-        "Restarting": false,
+        "Restarting": state.status == ContainerStatus::Restarting,
         "OOMKilled": state.oom_killed,
         "Dead": state.status == ContainerStatus::Dead,
         "Pid": state.pid,
@@ -249,7 +249,9 @@ fn host_config(record: &Record) -> Value {
         "Ulimits": request.process.ulimits.iter().map(|limit| json!({
             "Name": limit.name, "Soft": limit.soft, "Hard": limit.hard,
         })).collect::<Vec<_>>(),
-        "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
+        "RestartPolicy": {
+            "Name": request.restart.name(), "MaximumRetryCount": request.restart.most(),
+        },
         "LogConfig": {"Type": "json-file", "Config": {}},
     })
 }

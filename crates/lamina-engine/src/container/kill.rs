@@ -2,7 +2,8 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use lamina_monitor::{Liveness, LivenessError, liveness};
+use lamina_fs::{LockError, PathError};
+use lamina_monitor::{ConnectError, Liveness, LivenessError, SessionError, liveness};
 use lamina_types::{ContainerId, ErrorKind, Signal};
 use rustix::io::Errno;
 
@@ -26,6 +27,18 @@ pub enum KillError {
     /// There is no such signal.
     #[error("there is no signal {0}")]
     Signal(u8),
+    /// Somebody else holds the container for too long.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// That it is stopped cannot be noted.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// Its monitor does not answer.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// Its monitor does not answer.
+    #[error(transparent)]
+    Session(#[from] SessionError),
     /// The kernel refused.
     #[error("signal container {id}")]
     Send {
@@ -44,6 +57,10 @@ impl KillError {
             Self::Liveness(error) => error.kind(),
             Self::NotRunning(_) => ErrorKind::FailedPrecondition,
             Self::Signal(_) => ErrorKind::InvalidArgument,
+            Self::Lock(error) => error.kind(),
+            Self::Path(error) => error.kind(),
+            Self::Connect(error) => error.kind(),
+            Self::Session(error) => error.kind(),
             Self::Send { source, .. } => ErrorKind::of_io(&(*source).into()),
         }
     }
@@ -54,18 +71,28 @@ impl Engine {
     /// process that has taken its pid.
     pub fn kill(&self, id: &ContainerId, signal: Signal) -> Result<(), KillError> {
         let container = self.load(id)?;
-        let Some(pidfd) = init_of(&container)? else {
-            return Err(KillError::NotRunning(id.clone()));
+        let record = &container.record;
+        let plan = process::plan(&record.request, &record.image_config, &record.id);
+        let stops = plan.map_or(Signal(15), |plan| plan.stop_signal);
+        let is_end = signal == Signal::KILL || signal == stops;
+        let was_alive = liveness(&container.dir)?.is_alive();
+        let pidfd = match is_end {
+            // What somebody ends is not started again, before or after the signal.
+            true => self.stoppable(&container)?,
+            false => init_of(&container)?,
+        };
+        let Some(pidfd) = pidfd else {
+            return match is_end && was_alive {
+                true => Ok(()),
+                false => Err(KillError::NotRunning(id.clone())),
+            };
         };
         if (1..=64).contains(&signal.0) {
             self.note_signal(&container.record, signal);
         }
         send(&pidfd, id, signal)?;
         // As Docker's: what is to end a paused container lets it go on.
-        let record = &container.record;
-        let plan = process::plan(&record.request, &record.image_config, &record.id);
-        let stops = plan.map_or(Signal(15), |plan| plan.stop_signal);
-        if signal == Signal::KILL || signal == stops {
+        if is_end {
             self.let_go(record);
         }
         Ok(())
@@ -100,6 +127,7 @@ pub(crate) fn init_of(container: &Container) -> Result<Option<OwnedFd>, Liveness
         Liveness::Supervised { pidfd, .. } | Liveness::Orphaned { pidfd, .. } => Some(pidfd),
         Liveness::Never
         | Liveness::Starting
+        | Liveness::Restarting { .. }
         | Liveness::Exiting(_)
         | Liveness::Exited(_)
         | Liveness::Lost(_) => None,

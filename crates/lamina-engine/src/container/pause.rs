@@ -24,6 +24,9 @@ pub enum PauseError {
     /// It does not run.
     #[error("container {0} is not running")]
     NotRunning(ContainerId),
+    /// It is about to be started again.
+    #[error("container {0} is restarting, wait until the container is running")]
+    Restarting(ContainerId),
     /// It is paused.
     #[error("container {0} is already paused")]
     AlreadyPaused(ContainerId),
@@ -41,9 +44,10 @@ impl PauseError {
         match self {
             Self::Find(error) => error.kind(),
             Self::Liveness(error) => error.kind(),
-            Self::NotRunning(_) | Self::AlreadyPaused(_) | Self::NotPaused(_) => {
-                ErrorKind::FailedPrecondition
-            }
+            Self::NotRunning(_)
+            | Self::Restarting(_)
+            | Self::AlreadyPaused(_)
+            | Self::NotPaused(_) => ErrorKind::FailedPrecondition,
             Self::Cgroup(error) => error.kind(),
         }
     }
@@ -80,6 +84,9 @@ impl Engine {
         let not_running = || PauseError::NotRunning(container.record.id.clone());
         match liveness(&container.dir)? {
             Liveness::Supervised { .. } | Liveness::Orphaned { .. } => {}
+            Liveness::Restarting { .. } => {
+                return Err(PauseError::Restarting(container.record.id.clone()));
+            }
             _ => return Err(not_running()),
         }
         self.cgroup_of(&container.record)?.ok_or_else(not_running)

@@ -8,6 +8,7 @@ use lamina_types::{ContainerId, ErrorKind};
 use crate::Engine;
 use crate::container::cleanup::{self, CleanupError, CleanupFailure};
 use crate::container::find::{Container, FindError};
+use crate::container::state::ContainerStatus;
 use crate::container::stop::{self, StopError};
 
 /// How a container is removed.
@@ -29,10 +30,12 @@ pub enum RemoveError {
     #[error(transparent)]
     Liveness(#[from] LivenessError),
     /// It runs.
-    #[error("cannot remove container {name}: container is running")]
+    #[error("cannot remove container {name}: container is {}", .status.as_str())]
     Running {
         /// Its name.
         name: String,
+        /// Whether it runs or is about to.
+        status: ContainerStatus,
     },
     /// It cannot be killed.
     #[error(transparent)]
@@ -83,9 +86,7 @@ impl Engine {
         let container = self.load_any(id)?;
         if cleanup::is_alive(&container)? {
             if !options.force {
-                return Err(RemoveError::Running {
-                    name: container.record.name.to_string(),
-                });
+                return Err(running(&container));
             }
             self.kill_and_wait(&container)?;
         } else {
@@ -101,9 +102,7 @@ impl Engine {
             other => other?,
         };
         if cleanup::is_alive(&container)? {
-            return Err(RemoveError::Running {
-                name: container.record.name.to_string(),
-            });
+            return Err(running(&container));
         }
         let goes_with_run = container.record.request.remove;
         let failures = match removal.is_undoable() && !goes_with_run {
@@ -156,5 +155,16 @@ impl Engine {
         });
         failures.extend(moved.err().map(CleanupFailure::from));
         failures
+    }
+}
+
+fn running(container: &Container) -> RemoveError {
+    let status = container.state().map(|state| state.status);
+    RemoveError::Running {
+        name: container.record.name.to_string(),
+        status: match status {
+            Ok(ContainerStatus::Restarting) => ContainerStatus::Restarting,
+            _ => ContainerStatus::Running,
+        },
     }
 }

@@ -1,13 +1,28 @@
-//! `restart`: stop, then start.
+//! `restart`: stop, then start; and the starts that a restart policy asks for.
+//!
+//! The monitor of a container decides when, see `lamina-monitor`; it executes `container start
+//! --again`, which is [`Engine::start_due`]. Whoever stops a container leaves a mark first, which
+//! the monitor and a start that is due look for; a start by hand takes it away.
 
+use std::os::fd::AsFd;
+use std::thread;
 use std::time::Duration;
 
+use lamina_fs::{Durability, PathError};
+use lamina_monitor::record::STOPPED;
+use lamina_monitor::{Begin, ConnectError, Failure, Liveness, SessionError, connect, liveness};
+use lamina_store::{Line, Operation};
 use lamina_types::explain::Explainer;
-use lamina_types::{ContainerId, ErrorKind};
+use lamina_types::{ContainerId, ErrorKind, RestartPolicy};
+use rustix::fs::FileType;
 
 use crate::Engine;
+use crate::container::bundle::{present_config, write_documents};
+use crate::container::cleanup::{self, CleanupFailure};
+use crate::container::find::Container;
+use crate::container::kill::KillError;
 use crate::container::start::{Running, StartError, StartOptions};
-use crate::container::stop::StopError;
+use crate::container::stop::{self, StopError};
 
 /// Why a container cannot be restarted.
 #[derive(Debug, thiserror::Error)]
@@ -44,4 +59,144 @@ impl Engine {
         };
         Ok(self.start(id, &options, &mut Explainer::off())?)
     }
+}
+
+impl Engine {
+    /// Starts a container whose restart is due; `None` if it is not any more.
+    pub fn start_due(&self, id: &ContainerId) -> Result<Option<Running>, StartError> {
+        let container = self.load(id)?;
+        let _lock = cleanup::lock(&container)?;
+        let container = self.load(id)?;
+        let Liveness::Restarting { exit, .. } = liveness(&container.dir)? else {
+            return Ok(None);
+        };
+        if is_stopped(&container)? {
+            return Ok(None);
+        }
+        self.start_again(container, exit.restarts).map(Some)
+    }
+
+    /// Starts a container whose monitor waits for that; under its lock.
+    pub(crate) fn start_again(
+        &self,
+        container: Container,
+        restarts: u32,
+    ) -> Result<Running, StartError> {
+        let id = container.record.id.clone();
+        let mut waiting = connect(&self.bundle(&id))?;
+        let (operation, start) = match self.next_run(&container, restarts) {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                // One that was killed meanwhile needs no answer.
+                let _ = waiting.give_up(&Failure::new(125, error.kind(), &error));
+                return Err(error);
+            }
+        };
+        let begin = Begin {
+            start,
+            lease: Some(operation.as_fd()),
+        };
+        let session = waiting.begin(begin)?;
+        let explain = &mut Explainer::off();
+        let session = self.begun(&id, session, start, &operation, explain)?;
+        operation.finish()?;
+        Ok(Running {
+            id,
+            session,
+            container,
+        })
+    }
+
+    /// Writes the next bundle of a container whose monitor lives. Returns the operation, which does
+    /// not name the bundle: the monitor's socket is in it. And whether the start is ordered.
+    fn next_run(
+        &self,
+        container: &Container,
+        restarts: u32,
+    ) -> Result<(Operation, bool), StartError> {
+        let record = &container.record;
+        let id = &record.id;
+        cleanup::finish(id, self.remove_cgroups(record))?;
+        let rootfs = self.existing_rootfs(id)?;
+        let groups = self.cgroup_directories(id, &record.request)?;
+        let start = !groups.is_empty();
+        let lines: Vec<Line> = groups.into_iter().map(Line::Cgroup).collect();
+        let operation = self.store.ops().begin("start", &lines)?;
+        let spec = self.plan(container, &rootfs)?;
+        let bundle = self.run_dir()?.open_at(id.as_str())?;
+        let events = self.run_events(record, Vec::new());
+        let mut monitor = self.monitor_config(container, events);
+        monitor.restarts = restarts;
+        // The monitor that executes this has no environment, and so no configuration of a user's.
+        if let Some(former) = present_config(&bundle) {
+            monitor.log = former.log;
+        }
+        for entry in bundle.entries()? {
+            if entry.kind != FileType::Socket {
+                let removed = bundle.remove_tree(&entry.name).err();
+                cleanup::finish(id, removed.into_iter().map(CleanupFailure::from).collect())?;
+            }
+        }
+        write_documents(&bundle, &spec, &rootfs, &monitor)?;
+        Ok((operation, start))
+    }
+
+    /// Keeps a container from being started again that is about to be; where it runs already,
+    /// nothing happens. When this returns, its monitor has let go of it.
+    pub(crate) fn halt(&self, container: &Container) -> Result<(), KillError> {
+        // A start that was on its way is over.
+        let lock = cleanup::lock(container)?;
+        if !matches!(liveness(&container.dir)?, Liveness::Restarting { .. }) {
+            return Ok(());
+        }
+        let halted = match connect(&self.bundle(&container.record.id)) {
+            Ok(mut session) => session.halt().map(|()| session),
+            // It ends just now.
+            Err(ConnectError::Connect { .. }) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        // Its monitor has the container cleaned up, which takes the lock.
+        drop(lock);
+        match halted?.wait() {
+            Ok(_) | Err(SessionError::Gone) => {}
+            Err(error) => return Err(error.into()),
+        }
+        // It has let go of the container, or had begun to start it already.
+        while stop::is_supervised(container)
+            && matches!(liveness(&container.dir)?, Liveness::Restarting { .. })
+        {
+            thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+}
+
+/// Notes that somebody stops a container: what follows does not start it again.
+pub(crate) fn note_stopped(container: &Container) -> Result<(), PathError> {
+    // Without a policy the mark is for one that is given later.
+    let durability = match container.record.request.restart {
+        RestartPolicy::No => Durability::Volatile,
+        _ => Durability::Durable,
+    };
+    let noted = container
+        .dir
+        .create_exclusive(STOPPED, b"", 0o600, durability);
+    match noted {
+        // Gone with its end.
+        Err(error) if error.is_already_exists() || error.is_not_found() => Ok(()),
+        other => other,
+    }
+}
+
+/// Takes the mark away: somebody starts the container.
+pub(crate) fn forget_stopped(container: &Container) -> Result<(), PathError> {
+    match container.dir.unlink(STOPPED) {
+        Err(error) if error.is_not_found() => Ok(()),
+        other => other,
+    }
+}
+
+/// Returns whether a container was stopped by hand after it was started last.
+pub(crate) fn is_stopped(container: &Container) -> Result<bool, PathError> {
+    container.dir.exists(STOPPED)
 }

@@ -51,7 +51,7 @@ pub enum Finished {
     /// The program ended, and what its run left is removed, or the reason why not is told.
     Exit {
         /// Its code, signal and times.
-        exit: ExitRecord,
+        exit: Box<ExitRecord>,
         /// What could not be removed; the next command tries again.
         cleanup: Option<CleanupError>,
     },
@@ -160,7 +160,10 @@ impl Engine {
             Err(error) => return Err(error),
         };
         let cleanup = self.after_exit(&container, &session, explain);
-        Ok(Finished::Exit { exit, cleanup })
+        Ok(Finished::Exit {
+            exit: Box::new(exit),
+            cleanup,
+        })
     }
 
     fn after_exit(
@@ -184,7 +187,7 @@ impl Engine {
 /// Returns the recorded end of the container's last run.
 fn recorded(container: &Container) -> Option<ExitRecord> {
     match liveness(&container.dir).ok()? {
-        Liveness::Exited(exit) => Some(exit),
+        Liveness::Exited(exit) | Liveness::Restarting { exit, .. } => Some(exit),
         _ => None,
     }
 }

@@ -4,38 +4,34 @@
 //! another kernel or after an update of this program is no special case.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use lamina_fs::{At, Dir, LockError, PathError};
+use lamina_fs::{LockError, PathError};
 use lamina_monitor::events::Event;
 use lamina_monitor::{
-    Ahead, Begin, EventsConfig, LivenessError, MONITOR_JSON, MonitorConfig, Session, SessionError,
-    SpawnError, Spawned,
+    Ahead, Begin, ConnectError, Liveness, LivenessError, Session, SessionError, SpawnError,
+    Spawned, liveness,
 };
-use lamina_runtime::{CONFIG_JSON, ROOTFS_JSON};
+use lamina_runtime::CONFIG_JSON;
 use lamina_store::{Line, OpError, Operation};
 use lamina_types::explain::Explainer;
-use lamina_types::mount::{MountKind, Relabel};
 use lamina_types::{ContainerId, ErrorKind, Rootfs};
-use oci_spec::runtime::Spec;
-use rustix::io::Errno;
 
+use crate::Engine;
 use crate::container::cleanup::{self, CleanupError};
 use crate::container::early::Early;
 use crate::container::find::{Container, FindError};
-use crate::container::stop;
-use crate::devices::{self, DeviceError};
+use crate::container::{restart, stop};
+use crate::devices::DeviceError;
 use crate::events::container_event;
-use crate::files::{EtcFiles, write_new};
 use crate::process::{self, ProcessError, ProcessPlan};
 use crate::record::Record;
 use crate::request::{CreateRequest, NamespaceMode, NetworkMode};
 use crate::rootfs::RootfsError;
-use crate::selinux::{self, LabelError, Labels};
-use crate::spec::{self, SpecError};
-use crate::users::{self, UserError};
+use crate::selinux::LabelError;
+use crate::spec::SpecError;
+use crate::users::UserError;
 use crate::volumes::VolumeError;
-use crate::{Engine, accounts, host, volumes};
 
 /// How a container is started.
 #[derive(Debug, Default)]
@@ -120,6 +116,9 @@ pub enum StartError {
     /// The monitor cannot be executed.
     #[error(transparent)]
     Spawn(#[from] SpawnError),
+    /// The monitor that is to start it again does not answer.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
     /// The container could not be made or its program not executed.
     #[error(transparent)]
     Session(#[from] SessionError),
@@ -145,6 +144,7 @@ impl StartError {
             Self::Op(error) => error.kind(),
             Self::Path(error) => error.kind(),
             Self::Spawn(error) => error.kind(),
+            Self::Connect(error) => error.kind(),
             Self::Session(error) => error.kind(),
         }
     }
@@ -183,9 +183,14 @@ impl Engine {
         let _lock = cleanup::lock(&container)?;
         // Whoever had the lock before may have removed or started it.
         let container = self.load(id)?;
+        if let Liveness::Restarting { .. } = liveness(&container.dir)? {
+            restart::forget_stopped(&container)?;
+            return self.start_again(container, 0);
+        }
         if cleanup::is_alive(&container)? {
             return Err(StartError::Running(id.clone()));
         }
+        restart::forget_stopped(&container)?;
         cleanup::finish(id, self.remove_run(&container.record))?;
         let monitor = self.spawn_monitor(id, &container.record.request, options, explain)?;
         let rootfs = self.existing_rootfs(id)?;
@@ -275,7 +280,6 @@ impl Engine {
             },
             || self.plan(container, rootfs),
         )?;
-        let bundle = self.bundle(&record.id);
         let mut events = self.run_events(record, before);
         if restarts {
             events.start.push("restart".to_owned());
@@ -287,7 +291,19 @@ impl Engine {
         let groups = self.cgroup_directories(&record.id, &record.request)?;
         let start = !groups.is_empty();
         let lease = Some(operation.as_fd());
-        let mut session = monitor.begin(Begin { start, lease })?;
+        let session = monitor.begin(Begin { start, lease })?;
+        self.begun(&record.id, session, start, operation, explain)
+    }
+
+    /// Waits until the program of a container runs whose monitor has its bundle.
+    pub(crate) fn begun(
+        &self,
+        id: &ContainerId,
+        mut session: Session,
+        start: bool,
+        operation: &Operation,
+        explain: &mut Explainer,
+    ) -> Result<Session, StartError> {
         let created = explain.step(
             "wait for the container's first process",
             "the monitor makes it, and it makes its own root filesystem from inside its namespaces",
@@ -304,134 +320,11 @@ impl Engine {
         explain.step(
             "start the program",
             "the first process drops what it no longer needs and becomes the program",
-            || format!("echo > {}/start", bundle.display()),
+            || format!("echo > {}/start", self.bundle(id).display()),
             || session.start(),
         )?;
         Ok(session)
     }
-
-    /// Looks up everything the specification needs, and builds it.
-    fn plan(&self, container: &Container, rootfs: &Rootfs) -> Result<Spec, StartError> {
-        let record = &container.record;
-        let request = &record.request;
-        let process = process::plan(request, &record.image_config, &record.id)?;
-        let accounts = accounts::read(rootfs)?;
-        let user = users::resolve(process.user.as_ref(), &process.group_add, &accounts)?;
-        let isolation = &request.isolation;
-        let devices = devices::granted(&request.devices, isolation.privileged)?;
-        let labels = labels(record)?;
-        prepare_sources(record, labels.as_ref())?;
-        Ok(spec::build(&spec::Input {
-            record,
-            process: &process,
-            user: &user,
-            volumes: &volumes::mounts(&self.store, &record.volumes)?,
-            etc: &EtcFiles::in_dir(container.dir.path()),
-            devices: &devices,
-            capabilities: &host::capabilities(isolation),
-            cgroup_parent: &self.cgroup_parent,
-            cpus: host::cpus(),
-            labels: labels.as_ref(),
-        })?)
-    }
-
-    fn write_bundle(
-        &self,
-        container: &Container,
-        spec: &Spec,
-        rootfs: &Rootfs,
-        monitor: &MonitorConfig,
-        explain: &mut Explainer,
-    ) -> Result<(), StartError> {
-        let record = &container.record;
-        let run = self.run_dir()?;
-        explain.step(
-            "write the bundle",
-            "the monitor gets everything it needs as files, and would get the same from any engine",
-            || format!("mkdir {}", self.bundle(&record.id).display()),
-            || {
-                let bundle = run.mkdir(record.id.as_str(), 0o700)?;
-                write_json(&bundle, CONFIG_JSON, spec)?;
-                write_json(&bundle, ROOTFS_JSON, rootfs)?;
-                write_json(&bundle, MONITOR_JSON, monitor)
-            },
-        )?;
-        Ok(())
-    }
-
-    fn monitor_config(&self, container: &Container, events: EventsConfig) -> MonitorConfig {
-        let record = &container.record;
-        let process = &record.request.process;
-        MonitorConfig {
-            version: MonitorConfig::VERSION,
-            id: record.id.clone(),
-            state_dir: container.dir.path().to_owned(),
-            tty: process.tty,
-            stdin_open: process.stdin,
-            stdin_once: process.stdin,
-            log: self.config.log.clone(),
-            cleanup_argv: self.cleanup_argv(&record.id),
-            init_reaper: process.init,
-            remove: record.request.remove,
-            joins: None,
-            events: Some(events),
-        }
-    }
-}
-
-pub(crate) fn write_json(
-    dir: &Dir,
-    name: &str,
-    value: &impl serde::Serialize,
-) -> Result<(), PathError> {
-    let bytes = serde_json::to_vec(value)
-        .map_err(std::io::Error::from)
-        .at("serialise", dir.path().join(name))?;
-    write_new(dir, name, &bytes, 0o600)
-}
-
-/// Returns the labels of a container, where SELinux is enabled.
-pub(crate) fn labels(record: &Record) -> Result<Option<Labels>, LabelError> {
-    if !host::selinux_enabled() {
-        return Ok(None);
-    }
-    let isolation = &record.request.isolation;
-    selinux::labels(&record.id, &isolation.label, isolation.privileged)
-}
-
-/// Checks that bind sources are still there, and relabels those that ask for it.
-fn prepare_sources(record: &Record, labels: Option<&Labels>) -> Result<(), StartError> {
-    for mount in &record.request.mounts {
-        let MountKind::Bind {
-            source, relabel, ..
-        } = &mount.kind
-        else {
-            continue;
-        };
-        match rustix::fs::stat(source) {
-            Ok(_) => {}
-            Err(Errno::NOENT | Errno::NOTDIR) => {
-                return Err(StartError::BindSource(source.clone()));
-            }
-            Err(error) => return Err(error).at("stat", source)?,
-        }
-        if *relabel != Relabel::None && labels.is_some() {
-            relabel_source(source, *relabel, labels)?;
-        }
-    }
-    Ok(())
-}
-
-fn relabel_source(
-    source: &Path,
-    relabel: Relabel,
-    labels: Option<&Labels>,
-) -> Result<(), StartError> {
-    let resolved = source.canonicalize().at("resolve", source)?;
-    if let Some(label) = selinux::plan(&resolved, relabel, labels)? {
-        selinux::apply(&resolved, &label)?;
-    }
-    Ok(())
 }
 
 /// Returns the program as `ps` shows it.

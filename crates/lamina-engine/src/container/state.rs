@@ -24,6 +24,8 @@ pub struct ContainerState {
     pub started_at: Option<Time>,
     /// When its end was seen.
     pub finished_at: Option<Time>,
+    /// How often it was started again since somebody started it.
+    pub restarts: u32,
 }
 
 /// Docker's words for the states of a container.
@@ -36,6 +38,8 @@ pub enum ContainerStatus {
     Running,
     /// Its program runs, and all its processes are stopped.
     Paused,
+    /// Its program has ended, and is started again before long.
+    Restarting,
     /// Its program has ended.
     Exited,
     /// It ended while nobody watched: how is not known.
@@ -49,6 +53,7 @@ impl ContainerStatus {
             Self::Created => "created",
             Self::Running => "running",
             Self::Paused => "paused",
+            Self::Restarting => "restarting",
             Self::Exited => "exited",
             Self::Dead => "dead",
         }
@@ -56,9 +61,9 @@ impl ContainerStatus {
 }
 
 impl ContainerStatus {
-    /// Returns whether its program has been started and has not ended.
+    /// Returns whether its program has been started and has not ended for good, as Docker counts.
     pub fn is_running(self) -> bool {
-        matches!(self, Self::Running | Self::Paused)
+        matches!(self, Self::Running | Self::Paused | Self::Restarting)
     }
 }
 
@@ -71,6 +76,7 @@ impl ContainerState {
         error: String::new(),
         started_at: None,
         finished_at: None,
+        restarts: 0,
     };
 
     /// Returns the column of `ps`: `Up 3 seconds`, `Exited (0) 2 minutes ago`, `Created`.
@@ -84,6 +90,10 @@ impl ContainerState {
             ContainerStatus::Created => "Created".to_owned(),
             ContainerStatus::Running => format!("Up {}", ago(self.started_at)),
             ContainerStatus::Paused => format!("Up {} (Paused)", ago(self.started_at)),
+            ContainerStatus::Restarting => {
+                let ago = ago(self.finished_at);
+                format!("Restarting ({}) {ago} ago", self.exit_code)
+            }
             ContainerStatus::Exited => {
                 format!("Exited ({}) {} ago", self.exit_code, ago(self.finished_at))
             }
@@ -110,9 +120,14 @@ impl Container {
                     },
                     pid: state.init.pid,
                     started_at: state.started_at,
+                    restarts: state.restarts,
                     ..ContainerState::NEW
                 }
             }
+            Liveness::Restarting { exit, .. } => ContainerState {
+                status: ContainerStatus::Restarting,
+                ..exited(exit)
+            },
             Liveness::Exited(exit) => exited(exit),
             Liveness::Lost(state) => ContainerState {
                 status: ContainerStatus::Dead,
@@ -146,6 +161,7 @@ fn exited(exit: ExitRecord) -> ContainerState {
         error: exit.error.unwrap_or_default(),
         started_at: exit.started_at,
         finished_at: Some(exit.finished_at),
+        restarts: exit.restarts,
     }
 }
 
@@ -217,6 +233,9 @@ mod tests {
         state.status = ContainerStatus::Exited;
         state.exit_code = 137;
         state.finished_at = time("2026-01-01T00:08:00Z");
+        state.status = ContainerStatus::Restarting;
+        assert_eq!(state.text(now), "Restarting (137) 2 minutes ago");
+        state.status = ContainerStatus::Exited;
         assert_eq!(state.text(now), "Exited (137) 2 minutes ago");
     }
 }

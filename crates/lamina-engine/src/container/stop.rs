@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use crate::Engine;
 use crate::container::find::Container;
 use crate::container::kill::{self, KillError};
+use crate::container::restart;
 use crate::process;
 
 /// SIGKILL.
@@ -51,7 +52,7 @@ impl Engine {
     pub fn stop(&self, id: &ContainerId, timeout: Option<Duration>) -> Result<(), StopError> {
         let container = self.load(id).map_err(KillError::from)?;
         let record = &container.record;
-        let Some(pidfd) = kill::init_of(&container).map_err(KillError::from)? else {
+        let Some(pidfd) = self.stoppable(&container)? else {
             return Ok(());
         };
         let plan = process::plan(&record.request, &record.image_config, &record.id);
@@ -71,9 +72,29 @@ impl Engine {
 
     /// Kills a container if it runs and waits until its end is recorded.
     pub(crate) fn kill_and_wait(&self, container: &Container) -> Result<(), StopError> {
-        match kill::init_of(container).map_err(KillError::from)? {
+        match self.stoppable(container)? {
             Some(pidfd) => self.end(container, &pidfd),
             None => settle(container),
+        }
+    }
+
+    /// Notes that somebody stops a container, so that nobody starts it again, and returns a
+    /// descriptor of its first process; `None` if it does not run, or not any more.
+    pub(crate) fn stoppable(&self, container: &Container) -> Result<Option<OwnedFd>, KillError> {
+        restart::note_stopped(container)?;
+        let begun = Instant::now();
+        loop {
+            match liveness(&container.dir)? {
+                Liveness::Supervised { pidfd, .. } | Liveness::Orphaned { pidfd, .. } => {
+                    return Ok(Some(pidfd));
+                }
+                Liveness::Restarting { .. } => self.halt(container)?,
+                // Whether it had seen the note shows before long.
+                Liveness::Exiting(_) if begun.elapsed() < PATIENCE => {
+                    thread::sleep(Duration::from_millis(1));
+                }
+                _ => return Ok(None),
+            }
         }
     }
 
@@ -112,7 +133,7 @@ fn ended_within(pidfd: &OwnedFd, timeout: Option<Duration>) -> bool {
 
 /// Returns whether a monitor holds its lock. A shared lock is tried, which no monitor would take
 /// for another one.
-fn is_supervised(container: &Container) -> bool {
+pub(crate) fn is_supervised(container: &Container) -> bool {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK;
     container
         .dir

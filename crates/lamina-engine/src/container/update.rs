@@ -1,14 +1,15 @@
 //! `update`: other limits for a container, at once where it runs, and for every start from now on.
 
-use lamina_fs::{LockError, PathError};
-use lamina_monitor::LivenessError;
+use lamina_fs::{At, Durability, LockError, PathError};
+use lamina_monitor::{LivenessError, MONITOR_JSON};
 use lamina_runtime::CgroupError;
-use lamina_types::{ContainerId, ErrorKind, Resources};
+use lamina_types::{ContainerId, ErrorKind, Resources, RestartPolicy};
 use oci_spec::runtime::{
     LinuxCpuBuilder, LinuxMemoryBuilder, LinuxPidsBuilder, LinuxResources, LinuxResourcesBuilder,
 };
 
 use crate::Engine;
+use crate::container::bundle::present_config;
 use crate::container::cleanup;
 use crate::container::find::FindError;
 use crate::spec::{SpecError, resources};
@@ -42,6 +43,9 @@ pub enum UpdateError {
         /// Why.
         source: CgroupError,
     },
+    /// It goes with its end.
+    #[error("restart policy cannot be updated because AutoRemove is enabled for the container")]
+    AutoRemove,
     /// Its record cannot be written.
     #[error(transparent)]
     Path(#[from] PathError),
@@ -54,7 +58,7 @@ impl UpdateError {
             Self::Find(error) => error.kind(),
             Self::Lock(error) => error.kind(),
             Self::Liveness(error) => error.kind(),
-            Self::Limits(_) | Self::AboveSwap => ErrorKind::InvalidArgument,
+            Self::Limits(_) | Self::AboveSwap | Self::AutoRemove => ErrorKind::InvalidArgument,
             Self::Cgroup { source, .. } => source.kind(),
             Self::Path(error) => error.kind(),
         }
@@ -62,12 +66,20 @@ impl UpdateError {
 }
 
 impl Engine {
-    /// Changes the limits that `asked` names; the others stay. What the kernel refuses is not
-    /// recorded.
-    pub fn update(&self, id: &ContainerId, asked: &Resources) -> Result<(), UpdateError> {
+    /// Changes the limits that `asked` names, and the restart policy; the others stay. What the
+    /// kernel refuses is not recorded.
+    pub fn update(
+        &self,
+        id: &ContainerId,
+        asked: &Resources,
+        restart: Option<RestartPolicy>,
+    ) -> Result<(), UpdateError> {
         let missing = || FindError::NotFound(id.to_string());
         let _lock = cleanup::lock(&self.load(id)?)?.ok_or_else(missing)?;
         let mut container = self.load(id)?;
+        if restart.is_some() && container.record.request.remove {
+            return Err(UpdateError::AutoRemove);
+        }
         let before = container.record.request.resources.clone();
         let merged = merge(&before, asked)?;
         resources::plan(&merged)?;
@@ -84,8 +96,29 @@ impl Engine {
             }
         }
         container.record.request.resources = merged;
+        if let Some(policy) = restart {
+            container.record.request.restart = policy;
+        }
         self.rewrite(&container)?;
         self.note_container(&container.record, "update", &[]);
+        restart.map_or(Ok(()), |policy| self.tell_policy(id, policy))
+    }
+}
+
+impl Engine {
+    /// Changes the policy in the bundle, where a monitor reads it when the run ends.
+    fn tell_policy(&self, id: &ContainerId, policy: RestartPolicy) -> Result<(), UpdateError> {
+        let bundle = match self.run_dir()?.open_at(id.as_str()) {
+            // It does not run.
+            Err(error) if error.is_not_found() => return Ok(()),
+            other => other?,
+        };
+        if let Some(mut config) = present_config(&bundle) {
+            config.restart = policy;
+            let json = serde_json::to_vec(&config).map_err(std::io::Error::from);
+            let json = json.at("serialise", bundle.path().join(MONITOR_JSON))?;
+            bundle.replace(MONITOR_JSON, &json, 0o600, Durability::Volatile)?;
+        }
         Ok(())
     }
 }

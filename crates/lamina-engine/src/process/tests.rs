@@ -26,6 +26,7 @@ pub(crate) fn request() -> CreateRequest {
         devices: Vec::new(),
         sysctls: BTreeMap::new(),
         remove: false,
+        restart: lamina_types::RestartPolicy::No,
         cidfile: None,
     }
 }

@@ -208,6 +208,7 @@ pub(crate) fn request(words: &[&str]) -> CreateRequest {
         devices: Vec::new(),
         sysctls: [].into(),
         remove: true,
+        restart: lamina_types::RestartPolicy::No,
         cidfile: None,
     }
 }

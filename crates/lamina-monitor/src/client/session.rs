@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use lamina_types::{ContainerName, ErrorKind, Signal};
 use rustix::io::Errno;
 
+use super::spawn::Begin;
 use crate::protocol::socket::{receive, send, send_some};
 use crate::protocol::{
     Decoder, Failure, Frame, HEADER, Kind, MAX_PAYLOAD, ProtocolError, Rest, STDIN_WINDOW,
@@ -130,6 +131,31 @@ impl Session {
             self.wait_event()?;
         }
         self.created.as_ref().ok_or(SessionError::Gone)
+    }
+
+    /// Hands the next bundle to a monitor that waits to start its container again. From then on
+    /// this is the foreground client's session, as that of [`super::Spawned::begin`].
+    pub fn begin(mut self, begin: Begin<'_>) -> Result<Self, SessionError> {
+        let payload = [u8::from(begin.start), u8::MAX, u8::MAX];
+        match send_some(self.socket.as_fd(), Kind::Begin, &payload, begin.lease) {
+            Err(Errno::PIPE | Errno::CONNRESET) => {}
+            // A frame this small is taken whole by an empty socket.
+            other => drop(other.map_err(SessionError::Socket)?),
+        }
+        self.foreground = true;
+        self.is_start_ordered = begin.start;
+        Ok(self)
+    }
+
+    /// Tells a monitor that waits to start its container again why there is no bundle for it.
+    pub fn give_up(&mut self, failure: &Failure) -> Result<(), SessionError> {
+        let json = serde_json::to_vec(failure).map_err(SessionError::Document)?;
+        self.say(Kind::Failed, &json)
+    }
+
+    /// Tells a monitor that waits to start its container again that it is not to.
+    pub fn halt(&mut self) -> Result<(), SessionError> {
+        self.say(Kind::Halt, &[])
     }
 
     /// Returns whether the program runs already, as far as the monitor has told.

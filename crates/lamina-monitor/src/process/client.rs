@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use crate::log::Stream;
 use crate::protocol::socket::{receive, send_bytes, send_some};
 use crate::protocol::{
-    Decoder, Frame, HEADER, Kind, MAX_PAYLOAD, ProtocolError, Rest, STDIN_WINDOW, header,
+    Decoder, Failure, Frame, HEADER, Kind, MAX_PAYLOAD, ProtocolError, Rest, STDIN_WINDOW, header,
 };
 
 /// The most that waits for a client that gives no back-pressure.
@@ -30,6 +30,14 @@ pub(super) enum Role {
 /// What a client asks for, input apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Request {
+    /// The next bundle is there; whether the program is executed as soon as all is set up.
+    Begin {
+        start: bool,
+    },
+    /// The next bundle could not be made.
+    GiveUp(Failure),
+    /// The container is not to be started again.
+    Halt,
     Start,
     Resize {
         rows: u16,
@@ -173,6 +181,20 @@ impl Client {
         self.send(Kind::StdinTaken, &bytes, None);
     }
 
+    /// Takes the descriptor that came with a request.
+    pub(super) fn take_descriptor(&mut self) -> Option<OwnedFd> {
+        self.received.take()
+    }
+
+    /// Forgets input that its program will not read any more.
+    pub(super) fn drop_input(&mut self) {
+        let dropped = self.input.len();
+        self.input = Vec::new();
+        if dropped > 0 {
+            self.credit(dropped);
+        }
+    }
+
     /// Reads once from the socket. A client that breaks the protocol is cut off.
     pub(super) fn receive(&mut self, buffer: &mut [u8]) -> Vec<Request> {
         match receive(self.socket.as_fd(), buffer) {
@@ -208,6 +230,12 @@ impl Client {
         let unexpected = ProtocolError::Unexpected(kind);
         let request = match (kind, payload) {
             (Kind::Start, []) => Request::Start,
+            (Kind::Halt, []) => Request::Halt,
+            // The CPU does not matter here: nothing is made ahead.
+            (Kind::Begin, [start, _, _]) => Request::Begin { start: *start == 1 },
+            (Kind::Failed, json) => {
+                Request::GiveUp(serde_json::from_slice(json).map_err(|_| unexpected)?)
+            }
             (Kind::Detach, []) => Request::Detach,
             (Kind::Rename, name) => {
                 let name = std::str::from_utf8(name).ok();

@@ -1,7 +1,7 @@
 //! The end of a container: reaped, recorded, told, cleaned up, in that order.
 
 use std::ffi::CString;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use lamina_fs::{Dir, Durability};
@@ -24,8 +24,8 @@ use crate::time::Time;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Supervisor {
-    /// Does all that is left once init has ended.
-    pub(super) fn end(mut self) -> Result<(), Errno> {
+    /// Does all that is left once init has ended. Returns whether the container runs again.
+    pub(super) fn end(&mut self) -> Result<bool, Errno> {
         let options = WaitIdOptions::EXITED;
         let status = waitid(WaitId::PidFd(self.container.pidfd.as_fd()), options)?;
         let finished_at = Time::now();
@@ -33,7 +33,8 @@ impl Supervisor {
         self.hear_of_start();
         self.container.kill_leftovers();
         self.drain();
-        let record = self.record(status.as_ref(), finished_at);
+        let mut record = self.record(status.as_ref(), finished_at);
+        let delay = self.plan_restart(&mut record);
         // Before anybody is told: who asks for the events then finds the end among them.
         self.note_end(&record);
         if self.config.remove {
@@ -47,6 +48,11 @@ impl Supervisor {
         self.container.unmount();
         // Under the lock still: the next run makes control groups of the same names.
         let groups_gone = self.container.remove_cgroup();
+        if let Some(delay) = delay
+            && self.back_off(record, delay)?
+        {
+            return Ok(true);
+        }
         self.retire();
         self.linger();
         if let Some((rest, lease)) = self.rest.take() {
@@ -58,7 +64,7 @@ impl Supervisor {
             drop(lease);
         }
         self.clean_up();
-        Ok(())
+        Ok(false)
     }
 
     /// Reads what is left in the pipes. Every writer in the container's pid namespace is dead, so
@@ -97,12 +103,14 @@ impl Supervisor {
             error: failed.map(|failure| failure.message.clone()),
             init: self.state.init.clone(),
             log_bytes_lost: self.log.lost(),
+            restarts: self.state.restarts,
+            next_start: None,
         }
     }
 
     /// Writes the records. What the disk refuses is lost to later commands, which then say that the
     /// exit is not known; clients that listen hear it all the same.
-    fn publish(&mut self, record: &ExitRecord) {
+    pub(super) fn publish(&mut self, record: &ExitRecord) {
         let durability = if self.config.remove {
             Durability::Volatile
         } else {
@@ -116,7 +124,8 @@ impl Supervisor {
         }
     }
 
-    fn tell(&mut self, record: &ExitRecord) {
+    /// Tells the clients of the end; not those that see what comes after it.
+    pub(super) fn tell(&mut self, record: &ExitRecord) {
         let exit = serde_json::to_vec(record).unwrap_or_default();
         let failure = self
             .failure
@@ -125,6 +134,9 @@ impl Supervisor {
         let failure = failure.and_then(|failure| serde_json::to_vec(failure).ok());
         for client in &mut self.clients {
             client.tell_gap();
+            if record.next_start.is_some() && client.role == Role::Attached {
+                continue;
+            }
             match &failure {
                 Some(failure) if client.role == Role::Foreground => {
                     client.send(Kind::Failed, failure, None);
@@ -185,30 +197,33 @@ impl Supervisor {
     }
 
     /// Executes the cleanup command, unless a client took that upon itself.
-    ///
-    /// Through the same read-only file as this process: it needs no path that could be replaced.
     fn clean_up(&self) {
-        if self.is_taken || self.config.cleanup_argv.is_empty() {
-            return;
+        if !self.is_taken {
+            // If it cannot be executed, the next command finds the record and does the same.
+            let _ = execute(&self.config.cleanup_argv, &[]);
         }
-        let flags = OFlags::PATH | OFlags::CLOEXEC;
-        let Ok(program) = openat(CWD, c"/proc/self/exe", flags, Mode::empty()) else {
-            return;
-        };
-        let words = self.config.cleanup_argv.iter();
-        let words: Result<Vec<CString>, _> = words.map(|w| CString::new(w.as_str())).collect();
-        let Ok(words) = words else {
-            return;
-        };
-        let words: Vec<_> = words.iter().map(CString::as_c_str).collect();
-        // If it cannot be executed, the next command finds the record and does the same.
-        let _ = spawn(&Detached {
-            program: program.as_fd(),
-            argv: &words,
-            environment: &[],
-            descriptors: &[],
-        });
     }
+}
+
+/// Executes a command of the engine's, if there is one, with these descriptors.
+///
+/// Through the same read-only file as this process: it needs no path that could be replaced.
+pub(super) fn execute(argv: &[String], descriptors: &[BorrowedFd<'_>]) -> Result<(), Errno> {
+    if argv.is_empty() {
+        return Err(Errno::NOENT);
+    }
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let program = openat(CWD, c"/proc/self/exe", flags, Mode::empty())?;
+    let words = argv.iter().map(|word| CString::new(word.as_str()));
+    let words: Result<Vec<CString>, _> = words.collect();
+    let words = words.map_err(|_| Errno::INVAL)?;
+    let words: Vec<_> = words.iter().map(CString::as_c_str).collect();
+    spawn(&Detached {
+        program: program.as_fd(),
+        argv: &words,
+        environment: &[],
+        descriptors,
+    })
 }
 
 /// Unlinks what a client has moved out of sight and then the entry of its operation, as far as

@@ -3,6 +3,8 @@
 //! ```text
 //! main ─► setup: bundle, lock, cgroup, stdio, init ─► supervise: one poll loop ─► ending: record,
 //!                                                      clients, logs, signals       tell, clean up
+//!                                                             ▲                         │
+//!                                                             └── the next bundle ── restart: wait
 //! ```
 //! Single-threaded and without a runtime; every signal is blocked (its spawner saw to that), so
 //! nothing but SIGKILL ends it early. The next command then finds init alive and no lock held.
@@ -12,6 +14,7 @@ mod client;
 mod container;
 mod ending;
 mod events;
+mod restart;
 mod setup;
 mod stdio;
 mod supervise;

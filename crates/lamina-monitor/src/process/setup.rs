@@ -10,7 +10,8 @@ use lamina_types::explain::Explainer;
 
 use super::Told;
 use super::client::{Client, Role};
-use super::container::{self, Begun, Documents, Wanted};
+use super::container::{self, Begun, Container, Documents, Wanted};
+use super::stdio::Ours;
 use super::supervise::Supervisor;
 use crate::config::{MONITOR_JSON, MonitorConfig};
 use crate::log::LogWriter;
@@ -94,14 +95,7 @@ pub(super) fn setup(
         pipe: pipe.as_ref().map(AsFd::as_fd),
         ahead,
     };
-    let begun = container::begin(&bundle, &documents, wanted, explain)?;
-    let (state, former) = record(&begun, &state_dir)?;
-    if start {
-        begun.start()?;
-    }
-    let (container, ours) = begun.ready(&documents, explain).inspect_err(|_| {
-        forget(&state_dir, former.as_deref());
-    })?;
+    let made = make(&bundle, &state_dir, &documents, wanted, explain)?;
     let log_dir = state_dir.try_clone().map_err(SetupError::from)?;
     let config = documents.config;
     let mut supervisor = Supervisor {
@@ -112,13 +106,14 @@ pub(super) fn setup(
         lock: Some(lock),
         listener: Some(listener),
         clients: Vec::new(),
-        container,
-        state,
+        container: made.container,
+        state: made.state,
         is_starting: start,
         is_taken: false,
         rest: None,
-        stdin: ours.stdin,
-        outputs: ours.outputs,
+        stdin: made.ours.stdin,
+        outputs: made.ours.outputs,
+        delay: Duration::ZERO,
         failure: None,
         lease: None,
         buffer: Vec::new(),
@@ -129,11 +124,45 @@ pub(super) fn setup(
     Ok(supervisor)
 }
 
+/// A container that is set up, and recorded.
+pub(super) struct Made {
+    pub(super) container: Container,
+    pub(super) ours: Ours,
+    pub(super) state: State,
+}
+
+/// Makes the container of a bundle.
+pub(super) fn make(
+    bundle: &Dir,
+    state_dir: &Dir,
+    documents: &Documents,
+    wanted: Wanted<'_>,
+    explain: &mut Explainer,
+) -> Result<Made, Failure> {
+    let start = wanted.start;
+    let begun = container::begin(bundle, documents, wanted, explain)?;
+    let (state, former) = record(&begun, state_dir, documents.config.restarts)?;
+    if start {
+        begun.start()?;
+    }
+    let ready = begun.ready(documents, explain);
+    let (container, ours) = ready.inspect_err(|_| forget(state_dir, former.as_deref()))?;
+    Ok(Made {
+        container,
+        ours,
+        state,
+    })
+}
+
 /// Writes which process init is, before it can become the program: a container whose process later
 /// commands could not find must not come to be. Returns what was written, and what stood there.
 ///
 /// Where this fails, leaving drops the channel, and init ends with it.
-fn record(begun: &Begun, state_dir: &Dir) -> Result<(State, Option<Vec<u8>>), SetupError> {
+fn record(
+    begun: &Begun,
+    state_dir: &Dir,
+    restarts: u32,
+) -> Result<(State, Option<Vec<u8>>), SetupError> {
     let state = State {
         version: State::VERSION,
         status: Status::Created,
@@ -141,6 +170,7 @@ fn record(begun: &Begun, state_dir: &Dir) -> Result<(State, Option<Vec<u8>>), Se
         monitor_pid: std::process::id(),
         created_at: Time::now(),
         started_at: None,
+        restarts,
     };
     let former = match state_dir.read(STATE_JSON, LIMIT) {
         Err(error) if error.is_not_found() => None,
@@ -169,7 +199,24 @@ fn read_documents(bundle: &Dir, explain: &mut Explainer) -> Result<Documents, Se
     )
 }
 
+/// Reads the documents of the next run.
+pub(super) fn next_documents(bundle: &Dir) -> Result<Documents, Failure> {
+    Ok(parse_documents(bundle)?)
+}
+
 fn parse_documents(bundle: &Dir) -> Result<Documents, SetupError> {
+    Ok(Documents {
+        config: read_config(bundle)?,
+        bundle: Bundle::read(bundle)?,
+    })
+}
+
+/// Reads what the engine wants of the monitor as it is now, if that can be read.
+pub(super) fn present_config(bundle: &Dir) -> Option<MonitorConfig> {
+    read_config(bundle).ok()
+}
+
+fn read_config(bundle: &Dir) -> Result<MonitorConfig, SetupError> {
     let path = || shown(bundle, MONITOR_JSON);
     let text = bundle.read(MONITOR_JSON, LIMIT)?;
     let config: MonitorConfig =
@@ -183,10 +230,7 @@ fn parse_documents(bundle: &Dir) -> Result<Documents, SetupError> {
             version: config.version,
         });
     }
-    Ok(Documents {
-        config,
-        bundle: Bundle::read(bundle)?,
-    })
+    Ok(config)
 }
 
 fn shown(bundle: &Dir, name: &str) -> String {

@@ -1,6 +1,7 @@
 //! The loop: output to the log and the clients, input to the program, requests, and the end.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use lamina_fs::{Dir, Lock, PathError};
 use lamina_sys::signals::pidfd_kill;
@@ -48,6 +49,8 @@ pub(super) struct Supervisor {
     pub(super) log: LogWriter,
     /// Why the program could not be executed.
     pub(super) failure: Option<Failure>,
+    /// How long was waited before the present run, after a restart.
+    pub(super) delay: Duration,
     /// The lock of the operation that starts the container.
     pub(super) lease: Option<OwnedFd>,
     pub(super) buffer: Vec<u8>,
@@ -65,7 +68,8 @@ enum Token {
 }
 
 impl Supervisor {
-    /// Supervises until the container has ended, is recorded, and everyone was told.
+    /// Supervises until the container has ended, is recorded, and everyone was told; over all runs
+    /// that its restart policy asks for.
     pub(super) fn run(mut self) -> Result<(), Errno> {
         self.buffer = vec![0; READ];
         loop {
@@ -82,8 +86,8 @@ impl Supervisor {
             }
             self.outputs.retain(|output| !output.at_end);
             self.forget_gone();
-            if has_ended {
-                return self.end();
+            if has_ended && !self.end()? {
+                return Ok(());
             }
         }
     }
@@ -157,7 +161,8 @@ impl Supervisor {
         self.state.write(&self.state_dir)
     }
 
-    fn accept(&mut self) {
+    /// Takes in one more client.
+    pub(super) fn accept(&mut self) {
         let Some(listener) = &self.listener else {
             return;
         };
@@ -172,7 +177,10 @@ impl Supervisor {
             return;
         }
         let mut client = Client::new(socket, Role::Watching);
-        self.greet(&mut client);
+        // Between two runs there is no process to tell of.
+        if self.state.status != Status::Exited {
+            self.greet(&mut client);
+        }
         self.clients.push(client);
     }
 
@@ -203,6 +211,10 @@ impl Supervisor {
                 Request::Resize { rows, columns } => self.resize(rows, columns),
                 Request::Detach => self.clients[index].role = Role::Watching,
                 Request::Rename(name) => self.rename(&name),
+                // It has begun: whoever says so has not looked.
+                Request::Begin { .. } | Request::GiveUp(_) | Request::Halt => {
+                    self.clients[index].gone = true;
+                }
             }
         }
         self.feed();

@@ -32,7 +32,8 @@ kinds! {
     Start = 2,
     /// Monitor: the program has been executed. Empty.
     Started = 3,
-    /// Monitor: it could not be created or started. JSON of [`super::Failure`].
+    /// Monitor: it could not be created or started. JSON of [`super::Failure`]. Client, to a monitor
+    /// that waits to start its container again: the next bundle could not be made.
     Failed = 4,
     /// Client: bytes for the program's stdin, within the window.
     Stdin = 5,
@@ -58,13 +59,16 @@ kinds! {
     Exit = 15,
     /// Client: I have the end and will clean up.
     Taken = 16,
-    /// Spawner, first of all: the bundle is written, and here is the operation's lock, if there is
-    /// one. One byte: 1 if the program is to be executed as soon as all is set up, without a
+    /// Spawner, first of all, or client, to a monitor that waits to start its container again: the
+    /// bundle is written, and here is the operation's lock, if there is one. One byte: 1 if the program is to be executed as soon as all is set up, without a
     /// [`Kind::Start`]. Then, as u16 LE, the CPU that the spawner leaves by waiting.
     Begin = 17,
     /// Client, after [`Kind::Taken`]: what is left is the monitor's to unlink. JSON of
     /// [`super::Rest`], with the lock of the operation that removes the container attached.
     Dispose = 18,
+    /// Client, to a monitor that waits to start its container again: it is not to be. The monitor
+    /// ends. Empty; whoever sends it has left a mark in the state directory first.
+    Halt = 19,
     /// Client: the container has got another name, this one.
     Rename = 24,
 }
@@ -214,7 +218,7 @@ mod tests {
     fn unknown_kinds_and_reserved_bytes_are_refused() {
         for (bytes, error) in [
             ([0, 0, 0, 0, 0, 0, 0, 0], ProtocolError::Kind(0)),
-            ([19, 0, 0, 0, 0, 0, 0, 0], ProtocolError::Kind(19)),
+            ([99, 0, 0, 0, 0, 0, 0, 0], ProtocolError::Kind(99)),
             ([1, 0, 1, 0, 0, 0, 0, 0], ProtocolError::Reserved),
         ] {
             let mut decoder = Decoder::default();

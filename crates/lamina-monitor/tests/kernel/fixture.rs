@@ -15,7 +15,7 @@ use lamina_monitor::{
     Ahead, Begin, ForegroundStdio, Liveness, LogConfig, MonitorConfig, Relayed, Session, liveness,
 };
 use lamina_types::explain::Explainer;
-use lamina_types::{ContainerId, Rootfs};
+use lamina_types::{ContainerId, RestartPolicy, Rootfs};
 use serde_json::json;
 
 const BUSYBOX: &str = "/bin/busybox";
@@ -76,6 +76,9 @@ impl Container {
         let config = MonitorConfig {
             joins: None,
             events: None,
+            restart: RestartPolicy::No,
+            restart_argv: Vec::new(),
+            restarts: 0,
             version: MonitorConfig::VERSION,
             id: id.clone(),
             state_dir: root.path().join("state"),

@@ -94,6 +94,9 @@ pub(crate) struct ContainerArgs {
           default_value_t = false, hide_default_value = true, hide_possible_values = true,
           value_name = "BOOL", action = ArgAction::Set)]
     pub(crate) rm: bool,
+    /// Restart policy to apply when a container exits: no, on-failure[:N], always, unless-stopped
+    #[arg(long, value_name = "POLICY", default_value = "no")]
+    pub(crate) restart: String,
     /// Keep STDIN open even if not attached
     #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
           default_value_t = false, hide_default_value = true, hide_possible_values = true,

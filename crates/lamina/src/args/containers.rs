@@ -23,6 +23,9 @@ pub(crate) struct StartArgs {
           default_value_t = true, value_name = "BOOL", hide_possible_values = true,
           action = ArgAction::Set)]
     pub(crate) sig_proxy: bool,
+    /// Start a container whose restart is due: what its monitor executes
+    #[arg(long, hide = true)]
+    pub(crate) again: bool,
     /// Containers by name, id or unique prefix of an id
     #[arg(value_name = "CONTAINER", required = true)]
     pub(crate) containers: Vec<String>,
@@ -96,6 +99,9 @@ pub(crate) struct RenameArgs {
 pub(crate) struct UpdateArgs {
     #[command(flatten)]
     pub(crate) limits: UpdateLimitArgs,
+    /// Restart policy to apply when a container exits: no, on-failure[:N], always, unless-stopped
+    #[arg(long, value_name = "POLICY")]
+    pub(crate) restart: Option<String>,
     /// Containers by name, id or unique prefix of an id
     #[arg(value_name = "CONTAINER", required = true)]
     pub(crate) containers: Vec<String>,

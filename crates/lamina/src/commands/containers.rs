@@ -72,15 +72,19 @@ impl Verb for StartArgs {
         let mut failed = false;
         for name in &self.containers {
             let started = find(&engine, name).and_then(|id| {
-                let options = StartOptions::default();
-                engine
-                    .start(&id, &options, &mut Explainer::off())
-                    .map_err(start_failed)
+                let started = match self.again {
+                    true => engine.start_due(&id),
+                    false => {
+                        let options = StartOptions::default();
+                        engine.start(&id, &options, &mut Explainer::off()).map(Some)
+                    }
+                };
+                started.map_err(start_failed)
             });
             match started {
                 Ok(running) => {
                     // One that has ended already was left to its monitor just the same.
-                    let _ = running.session.detach();
+                    drop(running.map(|running| running.session.detach()));
                     ui::out(&format!("{name}\n"))?;
                 }
                 Err(failure) => {

@@ -5,18 +5,19 @@ use crate::args::{UpdateArgs, UpdateLimitArgs};
 use crate::cli::Verb;
 use crate::commands::containers::each;
 use crate::failure::{Failure, Outcome};
-use crate::request::resources;
+use crate::request::{resources, restart_policy};
 
 impl Verb for UpdateArgs {
     fn run(self, app: &App) -> Outcome<u8> {
-        if self.limits == UpdateLimitArgs::default() {
+        if self.limits == UpdateLimitArgs::default() && self.restart.is_none() {
             return Err(Failure::usage(
                 "you must provide one or more flags when using this command",
             ));
         }
         let limits = resources(&self.limits)?;
+        let restart = self.restart.as_deref().map(restart_policy).transpose()?;
         each(app, &self.containers, |engine, id| {
-            engine.update(id, &limits).map_err(Failure::from)?;
+            engine.update(id, &limits, restart).map_err(Failure::from)?;
             Ok(None)
         })
     }

@@ -12,11 +12,12 @@ use std::path::Path;
 
 use lamina_engine::{CreateRequest, IsolationRequest, NamespaceMode, NetworkMode, ProcessRequest};
 use lamina_engine::{PullPolicy, SeccompMode, VolumesFrom};
-use lamina_types::UserSpec;
 use lamina_types::mount::MountSpec;
+use lamina_types::{ErrorKind, RestartPolicy, UserSpec};
 
 use crate::args::ContainerArgs;
 use crate::environment::Environment;
+use crate::exit_codes;
 use crate::failure::{Failure, Outcome};
 pub(crate) use limits::resources;
 
@@ -76,8 +77,25 @@ pub(crate) fn create_request(
         devices: all_parsed("--device", &args.files.device)?,
         sysctls: sysctls(&args.isolation.sysctl)?,
         remove: args.rm,
+        restart: restart(args)?,
         cidfile: args.cidfile.as_ref().map(|path| context.cwd.join(path)),
     })
+}
+
+/// Reads a restart policy.
+pub(crate) fn restart_policy(text: &str) -> Outcome<RestartPolicy> {
+    text.parse()
+        .map_err(|error| Failure::new(error, ErrorKind::InvalidArgument).exits(exit_codes::ENGINE))
+}
+
+fn restart(args: &ContainerArgs) -> Outcome<RestartPolicy> {
+    let policy = restart_policy(&args.restart)?;
+    if args.rm && policy != RestartPolicy::No {
+        return Err(Failure::usage(
+            "conflicting options: cannot specify both --restart and --rm",
+        ));
+    }
+    Ok(policy)
 }
 
 fn process(

@@ -14,6 +14,7 @@
 //! - `lists`: what lists and documents show;
 //! - `images`: the life of an image without a registry;
 //! - `registries`: logins and tags;
+//! - `restart`: restart policies;
 //! - `storage`: storage modes, and from one to the other;
 //! - `tty`: a real terminal;
 //! - `undo`: removals that are taken back;
@@ -45,6 +46,7 @@ mod pause;
 mod power;
 mod prune;
 mod registries;
+mod restart;
 mod run;
 mod save;
 mod storage;

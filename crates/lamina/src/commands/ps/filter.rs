@@ -54,7 +54,9 @@ impl Filter {
                 None => Self::Label(owned, None),
             },
             "status" => match value {
-                "created" | "running" | "paused" | "exited" | "dead" => Self::Status(owned),
+                "created" | "running" | "paused" | "restarting" | "exited" | "dead" => {
+                    Self::Status(owned)
+                }
                 _ => return Err(fail()),
             },
             "exited" => Self::Exited(value.parse().map_err(|_| fail())?),

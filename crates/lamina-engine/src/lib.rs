@@ -35,6 +35,7 @@ mod fsck;
 mod host;
 mod images;
 mod info;
+mod logging;
 mod names;
 mod process;
 mod prune;
@@ -78,6 +79,7 @@ pub use disk::ContainerUse;
 pub use engine::{Engine, EngineConfig, MakeClient, OpenError};
 pub use fsck::{CheckupError, Diagnosis};
 pub use info::{Info, InfoError};
+pub use logging::{LogRequest, LogRequestError};
 pub use process::ProcessError;
 pub use prune::{
     LabelFilter, PlannedContainer, PlannedImage, PruneError, PruneImages, PrunePlan, PruneRequest,

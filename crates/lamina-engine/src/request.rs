@@ -10,6 +10,8 @@ use lamina_types::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::logging::LogRequest;
+
 /// A container as it was asked for: typed and checked, nothing opened yet.
 ///
 /// The CLI, the API and the CRI translate into this and nothing else. It is kept whole in
@@ -54,6 +56,9 @@ pub struct CreateRequest {
     pub restart: RestartPolicy,
     /// Where the id is written (`--cidfile`); the file must not exist.
     pub cidfile: Option<PathBuf>,
+    /// What becomes of the output.
+    #[serde(default)]
+    pub log: LogRequest,
 }
 
 impl CreateRequest {
@@ -79,6 +84,7 @@ impl CreateRequest {
             remove: false,
             restart: RestartPolicy::No,
             cidfile: None,
+            log: LogRequest::default(),
         }
     }
 }

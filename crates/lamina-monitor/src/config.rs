@@ -1,6 +1,7 @@
 //! `monitor.json`: what the engine tells a container's monitor, beside the OCI bundle itself.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use lamina_types::{ContainerId, RestartPolicy};
@@ -97,6 +98,46 @@ pub struct LogConfig {
     pub max_size: u64,
     /// How many files are kept, the current one included; at least 1.
     pub max_files: u32,
+    /// Whom it is sent to, of [`LogDriver::Sink`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sink: Option<SinkConfig>,
+}
+
+/// A daemon of the host's that takes a log, an entry a datagram.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SinkConfig {
+    /// In which form.
+    pub protocol: SinkProtocol,
+    /// Where it listens.
+    pub address: SinkAddress,
+    /// What entries are marked with.
+    pub tag: String,
+    /// Fields of every entry, for journald.
+    #[serde(default)]
+    pub fields: BTreeMap<String, String>,
+}
+
+/// The form of what is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SinkProtocol {
+    /// journald's native one.
+    Journald,
+    /// syslog: what a local daemon stamps itself, RFC 5424 over the network.
+    Syslog {
+        /// The facility's number, 0 to 23.
+        facility: u8,
+    },
+}
+
+/// Where a daemon listens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SinkAddress {
+    /// A datagram socket in the file system.
+    Unix(PathBuf),
+    /// An address of UDP.
+    Udp(SocketAddr),
 }
 
 /// Where a container's output is recorded.
@@ -105,6 +146,8 @@ pub struct LogConfig {
 pub enum LogDriver {
     /// Docker's format: one JSON object per line, in `log/json.log`.
     JsonFile,
+    /// To a daemon of the host's.
+    Sink,
     /// Nowhere.
     None,
 }
@@ -116,6 +159,7 @@ impl Default for LogConfig {
             driver: LogDriver::JsonFile,
             max_size: 10_000_000,
             max_files: 3,
+            sink: None,
         }
     }
 }

@@ -36,7 +36,10 @@ pub use client::{
     Ahead, Begin, ConnectError, Created, ForegroundStdio, Relayed, Session, SessionError,
     SpawnError, Spawned, connect, spawn,
 };
-pub use config::{EventsConfig, LogConfig, LogDriver, MONITOR_JSON, MonitorConfig};
+pub use config::{
+    EventsConfig, LogConfig, LogDriver, MONITOR_JSON, MonitorConfig, SinkAddress, SinkConfig,
+    SinkProtocol,
+};
 pub use detach_keys::{DetachKeys, DetachKeysError};
 pub use liveness::{Liveness, LivenessError, liveness};
 pub use process::main;

@@ -17,7 +17,7 @@ use crate::container::start::StartError;
 use crate::files::{EtcFiles, write_new};
 use crate::record::Record;
 use crate::selinux::{self, LabelError, Labels};
-use crate::{Engine, accounts, devices, host, process, spec, users, volumes};
+use crate::{Engine, accounts, devices, host, logging, process, spec, users, volumes};
 
 impl Engine {
     /// Looks up everything the specification needs, and builds it.
@@ -81,7 +81,7 @@ impl Engine {
             tty: process.tty,
             stdin_open: process.stdin,
             stdin_once: process.stdin,
-            log: self.config.log.clone(),
+            log: logging::of(record, &self.config.log),
             cleanup_argv: self.container_argv(&record.id, &["cleanup"]),
             init_reaper: process.init,
             remove: record.request.remove,

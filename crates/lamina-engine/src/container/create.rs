@@ -21,6 +21,7 @@ use crate::Engine;
 use crate::container::find::FindError;
 use crate::events;
 use crate::files::{EtcContents, HOST_FILE_LIMIT, HostFiles, write_new};
+use crate::logging::{self, LogRequestError};
 use crate::names;
 use crate::process::{self, ProcessError, hostname};
 use crate::record::{self, Record};
@@ -46,6 +47,9 @@ pub enum CreateError {
     /// The request breaks a rule.
     #[error(transparent)]
     Spec(#[from] SpecError),
+    /// The output cannot go where it is to go.
+    #[error(transparent)]
+    Log(#[from] LogRequestError),
     /// The name is taken.
     #[error("the container name {name:?} is already in use by container {holder}")]
     NameTaken {
@@ -87,6 +91,7 @@ impl CreateError {
             Self::Image(error) => error.kind(),
             Self::Process(error) => error.kind(),
             Self::Spec(error) => error.kind(),
+            Self::Log(error) => error.kind(),
             Self::NameTaken { .. } | Self::CidFile(_) => ErrorKind::AlreadyExists,
             Self::BindSource(_) => ErrorKind::InvalidArgument,
             Self::Volume(error) => error.kind(),
@@ -176,6 +181,7 @@ impl Engine {
         process::plan(&request, &image.config.config, &id)?;
         self.inherit(&mut request)?;
         spec::check(&request, &id)?;
+        logging::check(&request, &id)?;
         let wanted = volumes::plan(&request, &image.config.config)?;
 
         let first_name = match &request.name {

@@ -252,7 +252,7 @@ fn host_config(record: &Record) -> Value {
         "RestartPolicy": {
             "Name": request.restart.name(), "MaximumRetryCount": request.restart.most(),
         },
-        "LogConfig": {"Type": "json-file", "Config": {}},
+        "LogConfig": {"Type": request.log.driver(), "Config": request.log.options},
     })
 }
 

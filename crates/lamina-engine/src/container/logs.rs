@@ -27,6 +27,9 @@ pub enum LogsError {
     /// There is no such container, or its record is damaged.
     #[error(transparent)]
     Find(#[from] FindError),
+    /// It is not kept where it could be read again.
+    #[error("configured logging driver does not support reading")]
+    Unreadable,
     /// The log is damaged or cannot be opened.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -40,6 +43,7 @@ impl LogsError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Find(error) => error.kind(),
+            Self::Unreadable => ErrorKind::Unsupported,
             Self::Log(error) => error.kind(),
             Self::Path(error) => error.kind(),
         }
@@ -54,6 +58,9 @@ impl Engine {
         options: LogsOptions,
     ) -> Result<Reader<'static>, LogsError> {
         let container = self.load(id)?;
+        if !container.record.request.log.is_readable() {
+            return Err(LogsError::Unreadable);
+        }
         let mut read_options = ReadOptions {
             tail: options.tail,
             since: options.since,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use lamina_types::Resources;
 
 use super::*;
+use crate::logging::LogRequest;
 use crate::request::{IsolationRequest, PullPolicy};
 
 /// A request for `docker.io/library/app` with nothing set.
@@ -28,6 +29,7 @@ pub(crate) fn request() -> CreateRequest {
         remove: false,
         restart: lamina_types::RestartPolicy::No,
         cidfile: None,
+        log: LogRequest::default(),
     }
 }
 

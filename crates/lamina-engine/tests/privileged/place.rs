@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use lamina_distribution::FetchError;
 use lamina_engine::{
-    CreateRequest, Engine, EngineConfig, Finished, IsolationRequest, ProcessRequest, PullPolicy,
-    RunError, StartOptions,
+    CreateRequest, Engine, EngineConfig, Finished, IsolationRequest, LogRequest, ProcessRequest,
+    PullPolicy, RunError, StartOptions,
 };
 use lamina_image::{HostPaths, KeepBlobs, Silent};
 use lamina_monitor::{ForegroundStdio, LogConfig};
@@ -210,5 +210,6 @@ pub(crate) fn request(words: &[&str]) -> CreateRequest {
         remove: true,
         restart: lamina_types::RestartPolicy::No,
         cidfile: None,
+        log: LogRequest::default(),
     }
 }

@@ -187,8 +187,8 @@ impl Open {
         self.rest.truncate(kept + *read.as_ref().unwrap_or(&0));
         let length = read.at("read", dir.join(super::name(self.place)))?;
         self.offset += u64::try_from(length).unwrap_or(0);
-        let end = self.rest.iter().rposition(|b| *b == b'\n');
-        if let Some(end) = end {
+        let fresh = self.rest[kept..].iter().rposition(|b| *b == b'\n');
+        if let Some(end) = fresh.map(|at| kept + at) {
             let lines = self.rest[..end].split(|b| *b == b'\n');
             events.extend(lines.filter_map(parse));
             self.rest.drain(..=end);

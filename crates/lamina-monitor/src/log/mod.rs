@@ -15,6 +15,7 @@
 mod encode;
 mod files;
 mod reader;
+mod sink;
 #[cfg(test)]
 mod tests;
 mod writer;

@@ -1,12 +1,13 @@
 //! Writer and reader together: cutting, rotation, tail, follow.
 
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use std::{fs, thread};
 
 use super::*;
-use crate::config::{LogConfig, LogDriver};
+use crate::config::{LogConfig, LogDriver, SinkAddress, SinkConfig, SinkProtocol};
 use lamina_fs::Dir;
 use proptest::prelude::*;
 
@@ -15,6 +16,7 @@ fn config(max_size: u64, max_files: u32) -> LogConfig {
         driver: LogDriver::JsonFile,
         max_size,
         max_files,
+        sink: None,
     }
 }
 
@@ -189,6 +191,54 @@ fn a_log_that_cannot_be_written_is_counted_and_tried_again() {
     writer.write(Stream::Stdout, b"kept\n");
     let got = all(&dir, ReadOptions::default());
     assert_eq!(text(&got, Stream::Stdout), "kept\n");
+}
+
+#[test]
+fn daemons_get_an_entry_a_datagram_and_are_not_waited_for() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("socket");
+    let sink = |protocol| LogConfig {
+        driver: LogDriver::Sink,
+        sink: Some(SinkConfig {
+            protocol,
+            address: SinkAddress::Unix(path.clone()),
+            tag: "web".to_owned(),
+            fields: [("CONTAINER_NAME".to_owned(), "web".to_owned())].into(),
+        }),
+        ..LogConfig::default()
+    };
+    let (dir, mut syslog) = open(root.path(), sink(SinkProtocol::Syslog { facility: 3 }));
+    syslog.write(Stream::Stdout, b"nobody listens\n");
+    assert_eq!(syslog.lost(), 15);
+    let daemon = UnixDatagram::bind(&path).unwrap();
+    syslog.write(Stream::Stderr, b"one\ntw");
+    syslog.write(Stream::Stderr, b"o\n");
+    let mut buffer = [0; 4096];
+    let mut next = || {
+        let length = daemon.recv(&mut buffer).unwrap();
+        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    };
+    let pid = std::process::id();
+    assert_eq!(next(), format!("<27>web[{pid}]: one"));
+    assert_eq!(next(), format!("<27>web[{pid}]: two"));
+    let (_, mut journal) = open(root.path(), sink(SinkProtocol::Journald));
+    journal.write(Stream::Stdout, b"half");
+    journal.finish();
+    let entry = next();
+    for field in [
+        "PRIORITY\n",
+        "CONTAINER_NAME\n",
+        "CONTAINER_PARTIAL_MESSAGE\n",
+        "half\n",
+    ] {
+        assert!(entry.contains(field), "{entry:?}");
+    }
+    // Far more than a socket holds: nothing blocks, and what is lost is counted.
+    for _ in 0..10_000 {
+        syslog.write(Stream::Stdout, b"flood\n");
+    }
+    assert!(syslog.lost() > 15);
+    assert!(all(&dir, ReadOptions::default()).is_empty(), "no file");
 }
 
 proptest! {

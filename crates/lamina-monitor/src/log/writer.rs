@@ -9,6 +9,7 @@ use rustix::fs::{Mode, OFlags, fstat, openat};
 
 use super::encode::{Encoder, cut};
 use super::files::rotate;
+use super::sink::Sink;
 use super::{LOG_DIR, LOG_FILE, MAX_CONTENT, Stream};
 use crate::config::{LogConfig, LogDriver};
 use crate::time::Time;
@@ -29,6 +30,7 @@ pub(crate) struct LogWriter {
     lines: [Vec<u8>; 2],
     out: Vec<u8>,
     encoder: Encoder,
+    sink: Option<Sink>,
     lost: u64,
 }
 
@@ -42,6 +44,7 @@ struct Target {
 impl LogWriter {
     pub(crate) fn new(state_dir: Dir, config: LogConfig) -> Self {
         Self {
+            sink: config.sink.clone().map(Sink::new),
             state_dir,
             config,
             target: None,
@@ -102,6 +105,12 @@ impl LogWriter {
     }
 
     fn entry(&mut self, stream: Stream, content: &[u8], time: Time) {
+        if let Some(sink) = &mut self.sink {
+            if !sink.send(stream, content, time) {
+                self.lost += u64::try_from(content.len()).unwrap_or(0);
+            }
+            return;
+        }
         let before = self.out.len();
         self.encoder.entry(&mut self.out, content, stream, time);
         let written = self.target.as_ref().map_or(0, |t| t.size);

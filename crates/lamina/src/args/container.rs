@@ -122,6 +122,12 @@ pub(crate) struct ContainerArgs {
     /// Write the container ID to the file
     #[arg(long, value_name = "FILE")]
     pub(crate) cidfile: Option<PathBuf>,
+    /// Logging driver for the container: json-file, syslog, journald or none
+    #[arg(long, value_name = "DRIVER")]
+    pub(crate) log_driver: Option<String>,
+    /// Log driver options
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) log_opt: Vec<String>,
     #[command(flatten)]
     pub(crate) process: ProcessArgs,
     #[command(flatten)]

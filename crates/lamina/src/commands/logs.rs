@@ -1,11 +1,12 @@
 //! `logs`.
 
 use std::io::{self, Write};
+use std::mem;
 
 use jiff::Timestamp;
 use lamina_engine::LogsOptions;
 use lamina_monitor::Time;
-use lamina_monitor::log::Stream;
+use lamina_monitor::log::{Entry, Stream};
 use lamina_types::ErrorKind;
 
 use crate::app::App;
@@ -26,15 +27,77 @@ impl Verb for LogsArgs {
         };
         let engine = app.engine()?;
         let id = find(&engine, &self.container)?;
+        let mut grep = self.grep.as_deref().map(Grep::new);
         for entry in engine.logs(&id, options).map_err(Failure::from)? {
             let entry = entry.map_err(Failure::from)?;
-            let stamp = match self.timestamps {
-                true => format!("{} ", entry.time),
-                false => String::new(),
-            };
-            write(entry.stream, &(stamp + &entry.content))?;
+            if let Some(grep) = &mut grep {
+                for entry in grep.take(entry) {
+                    self.show(&entry)?;
+                }
+                continue;
+            }
+            self.show(&entry)?;
+        }
+        for entry in grep.iter_mut().flat_map(Grep::rest) {
+            self.show(&entry)?;
         }
         Ok(exit_codes::SUCCESS)
+    }
+}
+
+impl LogsArgs {
+    fn show(&self, entry: &Entry) -> Outcome {
+        let stamp = match self.timestamps {
+            true => format!("{} ", entry.time),
+            false => String::new(),
+        };
+        write(entry.stream, &(stamp + &entry.content))
+    }
+}
+
+/// Lets lines through that contain a text; a long line is in several entries.
+#[derive(Debug)]
+struct Grep<'a> {
+    text: &'a str,
+    /// The beginnings of lines of stdout and stderr.
+    lines: [Vec<Entry>; 2],
+}
+
+impl<'a> Grep<'a> {
+    /// A line is looked at in pieces of so many entries, 1 MiB.
+    const MOST: usize = 64;
+
+    fn new(text: &'a str) -> Self {
+        Self {
+            text,
+            lines: [Vec::new(), Vec::new()],
+        }
+    }
+
+    /// Takes in an entry; returns the line that it ends, if that is wanted.
+    fn take(&mut self, entry: Entry) -> Vec<Entry> {
+        let line = &mut self.lines[usize::from(entry.stream == Stream::Stderr)];
+        let ends = !entry.is_partial() || line.len() >= Self::MOST;
+        line.push(entry);
+        match ends {
+            true => wanted(self.text, mem::take(line)),
+            false => Vec::new(),
+        }
+    }
+
+    /// Returns what is wanted of lines that have no end.
+    fn rest(&mut self) -> Vec<Entry> {
+        let text = self.text;
+        let lines = self.lines.iter_mut().map(mem::take);
+        lines.flat_map(|line| wanted(text, line)).collect()
+    }
+}
+
+fn wanted(text: &str, line: Vec<Entry>) -> Vec<Entry> {
+    let whole: String = line.iter().map(|entry| entry.content.as_str()).collect();
+    match whole.contains(text) {
+        true => line,
+        false => Vec::new(),
     }
 }
 

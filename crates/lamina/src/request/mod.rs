@@ -11,7 +11,7 @@ use std::error::Error;
 use std::path::Path;
 
 use lamina_engine::{CreateRequest, IsolationRequest, NamespaceMode, NetworkMode, ProcessRequest};
-use lamina_engine::{PullPolicy, SeccompMode, VolumesFrom};
+use lamina_engine::{LogRequest, PullPolicy, SeccompMode, VolumesFrom};
 use lamina_types::mount::MountSpec;
 use lamina_types::{ErrorKind, RestartPolicy, UserSpec};
 
@@ -79,6 +79,7 @@ pub(crate) fn create_request(
         remove: args.rm,
         restart: restart(args)?,
         cidfile: args.cidfile.as_ref().map(|path| context.cwd.join(path)),
+        log: log(args),
     })
 }
 
@@ -96,6 +97,17 @@ fn restart(args: &ContainerArgs) -> Outcome<RestartPolicy> {
         ));
     }
     Ok(policy)
+}
+
+fn log(args: &ContainerArgs) -> LogRequest {
+    let option = |text: &String| {
+        let (name, value) = text.split_once('=').unwrap_or((text, ""));
+        (name.to_owned(), value.to_owned())
+    };
+    LogRequest {
+        driver: args.log_driver.clone(),
+        options: args.log_opt.iter().map(option).collect(),
+    }
 }
 
 fn process(

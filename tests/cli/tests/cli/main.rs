@@ -11,6 +11,7 @@
 //! - `exec`: more processes and more clients of a container that runs;
 //! - `fsck`: damage, and the other commands in a damaged store;
 //! - `ledger`: what things take on the disk, and what keeps them;
+//! - `logs`: where output goes, and finding something in it;
 //! - `lists`: what lists and documents show;
 //! - `images`: the life of an image without a registry;
 //! - `registries`: logins and tags;
@@ -41,6 +42,7 @@ mod images;
 mod killed;
 mod ledger;
 mod lists;
+mod logs;
 mod parallel;
 mod pause;
 mod power;

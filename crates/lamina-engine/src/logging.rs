@@ -1,0 +1,385 @@
+//! What becomes of a container's output: `--log-driver` and `--log-opt`, in Docker's words.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use lamina_monitor::{LogConfig, LogDriver, SinkAddress, SinkConfig, SinkProtocol};
+use lamina_types::{ContainerId, ErrorKind};
+use serde::{Deserialize, Serialize};
+
+use crate::record::Record;
+use crate::request::CreateRequest;
+
+/// Where journald takes entries.
+const JOURNAL: &str = "/run/systemd/journal/socket";
+/// Where syslogd takes lines.
+const SYSLOG: &str = "/dev/log";
+
+/// The names of syslog's facilities, by number (RFC 5424).
+const FACILITIES: [&str; 24] = [
+    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv",
+    "ftp", "", "", "", "", "local0", "local1", "local2", "local3", "local4", "local5", "local6",
+    "local7",
+];
+const DAEMON: u8 = 3;
+
+/// What becomes of the output, as it was asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LogRequest {
+    /// The driver; `None` is `json-file`.
+    pub driver: Option<String>,
+    /// Its options.
+    pub options: BTreeMap<String, String>,
+}
+
+/// Why a driver or an option cannot be had.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LogRequestError {
+    /// There is no such driver.
+    #[error("error looking up logging plugin {0}: plugin {0:?} not found")]
+    Driver(String),
+    /// The driver has no options.
+    #[error("invalid logging opts for driver none")]
+    None,
+    /// The driver does not know the option.
+    #[error("unknown log opt '{option}' for {driver} log driver")]
+    Option {
+        /// The option.
+        option: String,
+        /// The driver.
+        driver: String,
+    },
+    /// The value of an option makes no sense.
+    #[error("failed to initialize logging driver: {0}")]
+    Value(String),
+    /// The same, of what is looked at first.
+    #[error("{0}")]
+    Early(String),
+}
+
+impl LogRequestError {
+    /// Returns the class of the error.
+    pub fn kind(&self) -> ErrorKind {
+        ErrorKind::InvalidArgument
+    }
+}
+
+/// Who a container is, for what its entries are marked with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Who<'a> {
+    pub(crate) id: &'a ContainerId,
+    pub(crate) name: &'a str,
+    pub(crate) image: &'a str,
+}
+
+/// Refuses what no monitor could do.
+pub(crate) fn check(request: &CreateRequest, id: &ContainerId) -> Result<(), LogRequestError> {
+    let who = Who {
+        id,
+        name: "",
+        image: "",
+    };
+    request.log.plan(&LogConfig::default(), who).map(drop)
+}
+
+/// Returns what the monitor of a container does with its output.
+pub(crate) fn of(record: &Record, default: &LogConfig) -> LogConfig {
+    let image = record.request.image.familiar();
+    let who = Who {
+        id: &record.id,
+        name: record.name.as_str(),
+        image: &image,
+    };
+    // What cannot be done was refused when the container was made.
+    let planned = record.request.log.plan(default, who);
+    planned.unwrap_or_else(|_| default.clone())
+}
+
+impl LogRequest {
+    /// Returns the driver's name.
+    pub(crate) fn driver(&self) -> &str {
+        self.driver.as_deref().unwrap_or("json-file")
+    }
+
+    /// Returns whether what was written can be read again.
+    pub(crate) fn is_readable(&self) -> bool {
+        self.driver() == "json-file"
+    }
+
+    /// Decides what the monitor does; `default` is what the configuration says.
+    pub(crate) fn plan(
+        &self,
+        default: &LogConfig,
+        who: Who<'_>,
+    ) -> Result<LogConfig, LogRequestError> {
+        let known: &[&str] = match self.driver() {
+            "json-file" => &["max-size", "max-file", "mode", "max-buffer-size"],
+            "none" if self.options.is_empty() => &[],
+            "none" => return Err(LogRequestError::None),
+            "syslog" => &[
+                "syslog-address",
+                "syslog-facility",
+                "tag",
+                "mode",
+                "max-buffer-size",
+            ],
+            "journald" => &["tag", "mode", "max-buffer-size"],
+            other => return Err(LogRequestError::Driver(other.to_owned())),
+        };
+        if let Some(option) = self
+            .options
+            .keys()
+            .find(|key| !known.contains(&key.as_str()))
+        {
+            return Err(LogRequestError::Option {
+                option: option.clone(),
+                driver: self.driver().to_owned(),
+            });
+        }
+        self.check_mode()?;
+        let mut config = default.clone();
+        match self.driver() {
+            "none" => config.driver = LogDriver::None,
+            "json-file" => self.sizes(&mut config)?,
+            _ => {
+                config.driver = LogDriver::Sink;
+                config.sink = Some(self.sink(who)?);
+            }
+        }
+        Ok(config)
+    }
+
+    fn option(&self, name: &str) -> Option<&str> {
+        self.options.get(name).map(String::as_str)
+    }
+
+    /// Whatever the mode, a daemon that does not keep up never holds the container up.
+    fn check_mode(&self) -> Result<(), LogRequestError> {
+        match self.option("mode") {
+            None | Some("blocking") if self.option("max-buffer-size").is_some() => {
+                let text =
+                    "logger: max-buffer-size option is only supported with 'mode=non-blocking'";
+                Err(LogRequestError::Early(text.to_owned()))
+            }
+            None | Some("blocking" | "non-blocking") => Ok(()),
+            Some(other) => {
+                let text = format!("logger: logging mode not supported: {other}");
+                Err(LogRequestError::Early(text))
+            }
+        }
+    }
+
+    fn sizes(&self, config: &mut LogConfig) -> Result<(), LogRequestError> {
+        if let Some(text) = self.option("max-size") {
+            let size = size(text).filter(|size| *size > 0);
+            let bad = || LogRequestError::Value(format!("invalid size: '{text}'"));
+            config.max_size = size.ok_or_else(bad)?;
+        }
+        if let Some(text) = self.option("max-file") {
+            let bad = |_| format!("strconv.Atoi: parsing {text:?}: invalid syntax");
+            let count: i64 = text.parse().map_err(bad).map_err(LogRequestError::Value)?;
+            let few = || LogRequestError::Value("max-file cannot be less than 1".to_owned());
+            let count = u32::try_from(count).ok().filter(|count| *count > 0);
+            config.max_files = count.ok_or_else(few)?;
+        }
+        Ok(())
+    }
+
+    fn sink(&self, who: Who<'_>) -> Result<SinkConfig, LogRequestError> {
+        let tag = tag(self.option("tag").unwrap_or("{{.ID}}"), who);
+        if self.driver() == "journald" {
+            let fields = [
+                ("CONTAINER_ID", who.id.short()),
+                ("CONTAINER_ID_FULL", who.id.as_str()),
+                ("CONTAINER_NAME", who.name),
+                ("CONTAINER_TAG", &tag),
+                ("SYSLOG_IDENTIFIER", &tag),
+                ("IMAGE_NAME", who.image),
+            ];
+            let own = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+            return Ok(SinkConfig {
+                protocol: SinkProtocol::Journald,
+                address: SinkAddress::Unix(PathBuf::from(JOURNAL)),
+                fields: fields.map(own).into(),
+                tag,
+            });
+        }
+        Ok(SinkConfig {
+            protocol: SinkProtocol::Syslog {
+                facility: facility(self.option("syslog-facility"))?,
+            },
+            address: address(self.option("syslog-address"))?,
+            fields: BTreeMap::new(),
+            tag,
+        })
+    }
+}
+
+/// Reads a size of a log file, which counts in thousands as in Docker.
+fn size(text: &str) -> Option<u64> {
+    let text = text.to_ascii_lowercase();
+    let text = text.strip_suffix('b').unwrap_or(&text);
+    let units = [('k', 1_000), ('m', 1_000_000), ('g', 1_000_000_000)];
+    let unit = units.iter().find(|(unit, _)| text.ends_with(*unit));
+    let (digits, factor) = match unit {
+        Some((unit, factor)) => (text.trim_end_matches(*unit), *factor),
+        None => (text, 1),
+    };
+    digits.parse::<u64>().ok()?.checked_mul(factor)
+}
+
+/// Fills in Docker's words for who a container is.
+fn tag(template: &str, who: Who<'_>) -> String {
+    template
+        .replace("{{.ID}}", who.id.short())
+        .replace("{{.FullID}}", who.id.as_str())
+        .replace("{{.Name}}", who.name)
+        .replace("{{.ImageName}}", who.image)
+}
+
+fn facility(text: Option<&str>) -> Result<u8, LogRequestError> {
+    let Some(text) = text else { return Ok(DAEMON) };
+    let named = FACILITIES
+        .iter()
+        .position(|name| !name.is_empty() && *name == text);
+    let number = text
+        .parse::<usize>()
+        .ok()
+        .filter(|number| *number < FACILITIES.len());
+    let found = named
+        .or(number)
+        .and_then(|number| u8::try_from(number).ok());
+    found.ok_or_else(|| LogRequestError::Early("invalid syslog facility".to_owned()))
+}
+
+fn address(text: Option<&str>) -> Result<SinkAddress, LogRequestError> {
+    let Some(text) = text else {
+        return Ok(SinkAddress::Unix(PathBuf::from(SYSLOG)));
+    };
+    let bad = |text: String| LogRequestError::Early(text);
+    let (protocol, rest) = text.split_once("://").ok_or_else(|| {
+        bad(format!(
+            "syslog-address should be in form proto://address, got {text}"
+        ))
+    })?;
+    match protocol {
+        "unixgram" | "unix" => Ok(SinkAddress::Unix(PathBuf::from(rest))),
+        "udp" => {
+            let with_port = match rest.parse::<SocketAddr>() {
+                Ok(address) => Some(address),
+                Err(_) => rest.parse().ok().map(|ip| SocketAddr::new(ip, 514)),
+            };
+            let address = with_port.map(SinkAddress::Udp);
+            address.ok_or_else(|| bad(format!("syslog-address {rest:?} is no IP address and port")))
+        }
+        other => Err(bad(format!(
+            "syslog-address with {other}:// is not supported: udp:// and unixgram:// never wait"
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(driver: &str, options: &[(&str, &str)]) -> Result<LogConfig, String> {
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let request = LogRequest {
+            driver: (!driver.is_empty()).then(|| driver.to_owned()),
+            options: options.iter().map(own).collect(),
+        };
+        let id = ContainerId::from_random([0xab; 32]);
+        let who = Who {
+            id: &id,
+            name: "web",
+            image: "bb",
+        };
+        let planned = request.plan(&LogConfig::default(), who);
+        planned.map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn errors_are_dockers() {
+        let long = "failed to initialize logging driver: ";
+        for (driver, options, expected) in [
+            (
+                "nope",
+                &[][..],
+                "error looking up logging plugin nope: plugin \"nope\" not found",
+            ),
+            (
+                "none",
+                &[("max-size", "1m")],
+                "invalid logging opts for driver none",
+            ),
+            (
+                "",
+                &[("foo", "x")],
+                "unknown log opt 'foo' for json-file log driver",
+            ),
+            (
+                "journald",
+                &[("foo", "x")],
+                "unknown log opt 'foo' for journald log driver",
+            ),
+            (
+                "",
+                &[("mode", "foo")],
+                "logger: logging mode not supported: foo",
+            ),
+            (
+                "",
+                &[("max-buffer-size", "1m")],
+                "logger: max-buffer-size option is only supported with 'mode=non-blocking'",
+            ),
+            (
+                "syslog",
+                &[("syslog-facility", "foo")],
+                "invalid syslog facility",
+            ),
+            (
+                "syslog",
+                &[("syslog-address", "foo")],
+                "syslog-address should be in form proto://address, got foo",
+            ),
+        ] {
+            assert_eq!(plan(driver, options).unwrap_err(), expected);
+        }
+        for (option, value, expected) in [
+            ("max-size", "x", "invalid size: 'x'"),
+            ("max-file", "0", "max-file cannot be less than 1"),
+            (
+                "max-file",
+                "x",
+                "strconv.Atoi: parsing \"x\": invalid syntax",
+            ),
+        ] {
+            let error = plan("json-file", &[(option, value)]).unwrap_err();
+            assert_eq!(error, format!("{long}{expected}"));
+        }
+    }
+
+    #[test]
+    fn options_reach_the_monitor() {
+        let files = plan("", &[("max-size", "1m"), ("max-file", "5")]).unwrap();
+        assert_eq!((files.max_size, files.max_files), (1_000_000, 5));
+        assert_eq!(files.driver, LogDriver::JsonFile);
+        assert_eq!(plan("none", &[]).unwrap().driver, LogDriver::None);
+        let options = [
+            ("syslog-address", "udp://127.0.0.1"),
+            ("syslog-facility", "local7"),
+            ("tag", "{{.Name}}/{{.ID}}"),
+        ];
+        let sink = plan("syslog", &options).unwrap().sink.unwrap();
+        assert_eq!(sink.protocol, SinkProtocol::Syslog { facility: 23 });
+        assert_eq!(
+            sink.address,
+            SinkAddress::Udp("127.0.0.1:514".parse().unwrap())
+        );
+        assert_eq!(sink.tag, "web/abababababab");
+        let sink = plan("journald", &[]).unwrap().sink.unwrap();
+        assert_eq!(sink.fields["CONTAINER_NAME"], "web");
+    }
+}

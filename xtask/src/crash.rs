@@ -41,27 +41,27 @@ const SETTLING: Duration = Duration::from_secs(3);
 /// More calls than any role makes: the loop ends when a role ran out of them.
 const MOST_CALLS: usize = 5_000;
 
-/// Runs the loop. `--store` leaves out the kills of a run, `--no-build` takes the binary there is.
+/// Runs the loop. `--store` leaves out the kills of a run, `--only=WORD` also the commands without
+/// that word in their name; `--no-build` takes the binary there is.
 pub(crate) fn run(words: &[&str]) -> Result<()> {
     debian::install(&debian::TESTS[..1])?;
     if !words.contains(&"--no-build") {
         shell::build()?;
     }
     let full = words.contains(&"--full");
+    let only = words.iter().find_map(|word| word.strip_prefix("--only="));
     let mode = words
         .iter()
         .find(|word| word.starts_with("--storage-mode="));
-    if words.contains(&"--store") {
+    if words.contains(&"--store") || only.is_some() {
         let mut wrong = Vec::new();
-        store::run(mode.unwrap_or(&"--storage-mode=auto"), full, &mut wrong)?;
-        if !wrong.is_empty() {
-            bail!(
-                "{} of the kills left something:\n  {}",
-                wrong.len(),
-                wrong.join("\n  ")
-            );
-        }
-        return Ok(());
+        store::run(
+            mode.unwrap_or(&"--storage-mode=auto"),
+            full,
+            only,
+            &mut wrong,
+        )?;
+        return verdict(&wrong);
     }
     let host = Host::new(mode.copied())?;
     let mut wrong = Vec::new();
@@ -84,7 +84,16 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
     }
     host.run_works()?;
     drop(host);
-    store::run(mode.unwrap_or(&"--storage-mode=auto"), full, &mut wrong)?;
+    store::run(
+        mode.unwrap_or(&"--storage-mode=auto"),
+        full,
+        only,
+        &mut wrong,
+    )?;
+    verdict(&wrong)
+}
+
+fn verdict(wrong: &[String]) -> Result<()> {
     if !wrong.is_empty() {
         bail!(
             "{} of the kills left something:\n  {}",

@@ -51,7 +51,10 @@ impl Engine {
     /// Returns the containers that were made from an image: what guards it against removal.
     pub fn image_users(&self, image: &ImageId) -> Result<Vec<UsedBy>, ListError> {
         let mut users = Vec::new();
-        for container in self.containers()? {
+        for id in self.container_ids()? {
+            let Some(container) = self.listed(&id)? else {
+                continue;
+            };
             if container.record.image == *image {
                 users.push(UsedBy {
                     running: state_of(&container)?.status.is_running(),

@@ -158,12 +158,18 @@ const SCENARIOS: [Scenario; 15] = [
 ];
 
 /// Runs every scenario, and `system migrate` in mode plain, whose stores may be of older builds.
-pub(super) fn run(mode: &str, full: bool, wrong: &mut Vec<String>) -> Result<()> {
+pub(super) fn run(
+    mode: &str,
+    full: bool,
+    only: Option<&str>,
+    wrong: &mut Vec<String>,
+) -> Result<()> {
     let mut host = Host::new(mode)?;
-    for scenario in &SCENARIOS {
+    let asked = |name: &str| only.is_none_or(|word| name.contains(word));
+    for scenario in SCENARIOS.iter().filter(|one| asked(one.name)) {
         host.disturb(scenario, full, wrong)?;
     }
-    if mode.ends_with("plain") {
+    if mode.ends_with("plain") && asked(MIGRATE) {
         host.age()?;
         let migrate = Scenario {
             name: MIGRATE,

@@ -140,11 +140,9 @@ impl Engine {
 
     /// Cleans up after every run that is over and whose processes were killed first; best effort.
     pub fn reconcile(&self) {
-        let Ok(containers) = self.containers() else {
-            return;
-        };
-        for container in containers {
-            if let Ok(state) = container.state()
+        for id in self.container_ids().unwrap_or_default() {
+            if let Ok(Some(container)) = self.listed(&id)
+                && let Ok(state) = container.state()
                 && self.is_left_over(&container, &state)
             {
                 // It stays listed, and the next command tries again.

@@ -79,7 +79,11 @@ impl Engine {
     pub fn list(&self, all: bool) -> Result<Vec<ContainerSummary>, ListError> {
         let now = Time::now();
         let mut list = Vec::new();
-        for container in self.containers()? {
+        // One after the other: each holds its folder open.
+        for id in self.container_ids()? {
+            let Some(container) = self.listed(&id)? else {
+                continue;
+            };
             let state = self.observe(&container)?;
             if !container.damaged && self.is_left_over(&container, &state) {
                 // Best effort: one that cannot be removed is listed.
@@ -103,20 +107,24 @@ impl Engine {
         Ok(list)
     }
 
-    /// Opens every container that exists; one that goes away meanwhile is left out.
-    pub(crate) fn containers(&self) -> Result<Vec<Container>, ListError> {
-        let mut containers = Vec::new();
+    /// Reads the record of every container that exists; one that goes away meanwhile is left out.
+    pub(crate) fn records(&self) -> Result<Vec<Record>, ListError> {
+        let mut records = Vec::new();
         for id in self.container_ids()? {
-            match self.load_any(&id) {
-                Ok(container) => containers.push(container),
-                // Being made or being removed.
-                Err(FindError::NotFound(_)) => {}
-                // One of another lamina must not hide the others.
-                Err(FindError::Record(_)) => {}
-                Err(error) => return Err(error.into()),
-            }
+            records.extend(self.listed(&id)?.map(|container| container.record));
         }
-        Ok(containers)
+        Ok(records)
+    }
+
+    /// Opens a container; `None` where it is being made or removed.
+    pub(crate) fn listed(&self, id: &ContainerId) -> Result<Option<Container>, ListError> {
+        match self.load_any(id) {
+            Ok(container) => Ok(Some(container)),
+            Err(FindError::NotFound(_)) => Ok(None),
+            // One of another lamina must not hide the others.
+            Err(FindError::Record(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 

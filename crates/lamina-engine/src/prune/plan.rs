@@ -12,8 +12,8 @@ use super::{
     PruneVolumes,
 };
 use crate::Engine;
-use crate::container::find::Container;
 use crate::container::list::{labels, state_of};
+use crate::record::Record;
 
 impl PruneRequest {
     /// Returns whether something made at a time, with labels, is among what may go.
@@ -43,7 +43,7 @@ impl Engine {
     pub fn plan_prune(&self, request: &PruneRequest) -> Result<PrunePlan, PruneError> {
         let space = self.store.space()?;
         let shares = self.store.shares(&space)?;
-        let containers = self.containers()?;
+        let containers = self.records()?;
         let mut plan = PrunePlan {
             rest: request.rest,
             now: request.now,
@@ -52,13 +52,13 @@ impl Engine {
         if request.containers {
             // After they were listed: one that is being started is somebody's.
             let busy = self.store.ops().containers()?;
-            let free = containers.iter().filter(|c| !busy.contains(&c.record.id));
-            plan.containers = stopped(free, request, &space)?;
+            let free = containers.iter().filter(|c| !busy.contains(&c.id));
+            plan.containers = self.stopped(free, request, &space)?;
         }
         let going: BTreeSet<ContainerId> = plan.containers.iter().map(|c| c.id.clone()).collect();
-        let staying = || containers.iter().filter(|c| !going.contains(&c.record.id));
+        let staying = || containers.iter().filter(|c| !going.contains(&c.id));
         if let Some(which) = request.images {
-            let used: BTreeSet<&ImageId> = staying().map(|c| &c.record.image).collect();
+            let used: BTreeSet<&ImageId> = staying().map(|c| &c.image).collect();
             let list = self.images().list()?;
             let names = self
                 .store
@@ -70,7 +70,7 @@ impl Engine {
         plan.image_bytes = self.freed_together(&plan, &space)?;
         if let Some(which) = request.volumes {
             let used: BTreeSet<&str> = staying()
-                .flat_map(|c| c.record.volumes.iter().map(|volume| volume.name.as_str()))
+                .flat_map(|c| c.volumes.iter().map(|volume| volume.name.as_str()))
                 .collect();
             plan.volumes = self.unused_volumes(which, request, &space, &used)?;
         }
@@ -121,20 +121,27 @@ impl Engine {
             })
             .collect())
     }
-}
 
-/// Containers that do not run and fit the request. One that goes with its run is left to that.
-fn stopped<'c>(
-    containers: impl Iterator<Item = &'c Container>,
-    request: &PruneRequest,
-    space: &Space,
-) -> Result<Vec<PlannedContainer>, PruneError> {
-    let mut planned = Vec::new();
-    for container in containers {
-        let record = &container.record;
-        let labels = labels(&record.request.labels, &record.image_config);
-        let idle = !state_of(container)?.status.is_running();
-        if idle && !record.request.remove && request.fits(Some(&record.created), &labels) {
+    /// Containers that do not run and fit the request. One that goes with its run is left to that.
+    fn stopped<'c>(
+        &self,
+        records: impl Iterator<Item = &'c Record>,
+        request: &PruneRequest,
+        space: &Space,
+    ) -> Result<Vec<PlannedContainer>, PruneError> {
+        let mut planned = Vec::new();
+        for record in records {
+            let labels = labels(&record.request.labels, &record.image_config);
+            if record.request.remove || !request.fits(Some(&record.created), &labels) {
+                continue;
+            }
+            // Opened one after the other: there may be more than files may be open.
+            let Some(container) = self.listed(&record.id)? else {
+                continue;
+            };
+            if state_of(&container)?.status.is_running() {
+                continue;
+            }
             let id = record.id.as_str();
             let of = |map: &BTreeMap<String, u64>| map.get(id).copied().unwrap_or(0);
             planned.push(PlannedContainer {
@@ -143,9 +150,9 @@ fn stopped<'c>(
                 size: of(&space.snapshots) + of(&space.containers),
             });
         }
+        planned.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(planned)
     }
-    planned.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(planned)
 }
 
 /// Images that nobody uses and that fit the request, the oldest first.

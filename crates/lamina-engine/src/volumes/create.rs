@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use lamina_fs::Durability;
 use lamina_monitor::Time;
+use lamina_monitor::events::Kind;
 use lamina_store::{Area, Draft};
 
 use super::{DATA, FILE, VolumeError, VolumeFile, anonymous_name, check_name};
@@ -62,7 +63,17 @@ impl Engine {
             .create_exclusive(FILE, &bytes, 0o600, Durability::Durable)?;
         let published = draft.publish(volumes, name)?;
         volumes.sync()?;
+        if published {
+            self.note_volume("create", name);
+        }
         Ok(published)
+    }
+}
+
+impl Engine {
+    /// Tells what was done to a volume.
+    pub(super) fn note_volume(&self, action: &str, name: &str) {
+        self.note(Kind::Volume, action, name, &[("driver", "local")]);
     }
 }
 

@@ -14,6 +14,7 @@ impl Engine {
         self.volume_file(name)?;
         self.refuse_used("remove", name)?;
         removal.volume(name)?;
+        self.note_volume("destroy", name);
         Ok(())
     }
 
@@ -57,6 +58,7 @@ impl Engine {
         let _alone = names_lock(&self.store, true)?;
         for name in self.own_volumes(record)? {
             self.store.dir(Area::Volumes)?.remove_tree(&name)?;
+            self.note_volume("destroy", &name);
         }
         Ok(())
     }

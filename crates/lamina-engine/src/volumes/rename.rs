@@ -1,6 +1,7 @@
 //! `volume rename`.
 
 use lamina_fs::Durability;
+use lamina_monitor::events::Kind;
 use lamina_store::Area;
 use rustix::io::Errno;
 
@@ -32,7 +33,12 @@ impl Engine {
             Err(error) if matches!(error.errno(), Some(Errno::EXIST | Errno::NOTEMPTY)) => {
                 Err(VolumeError::Exists(to.to_owned()))
             }
-            other => Ok(other?),
+            other => {
+                other?;
+                let old = [("driver", "local"), ("oldName", from)];
+                self.note(Kind::Volume, "rename", to, &old);
+                Ok(())
+            }
         }
     }
 }

@@ -257,7 +257,9 @@ impl Engine {
             .dir()
             .create_exclusive(FILE, &file.to_bytes(), 0o600, Durability::Volatile)?;
         // Of two makers one wins, and both use the same volume.
-        draft.publish(self.store.dir(Area::Volumes)?, name)?;
+        if draft.publish(self.store.dir(Area::Volumes)?, name)? {
+            self.note_volume("create", name);
+        }
         Ok(())
     }
 }

@@ -1,8 +1,10 @@
 //! What lists and documents show.
 
+use std::process::Command;
+
 use insta::assert_snapshot;
 use lamina_cli_tests::transcript;
-use lamina_testkit::Host;
+use lamina_testkit::{Host, Outcome, binary};
 
 #[test]
 fn privileged_ps() {
@@ -58,6 +60,29 @@ fn privileged_ps() {
     assert_eq!(row["Names"], "two");
     assert!(row["Status"].as_str().unwrap().starts_with("Exited (4) "));
     host.ok(&["rm", "one", "two"]);
+    host.sweep();
+}
+
+#[test]
+fn privileged_more_containers_are_listed_than_files_may_be_open() {
+    let host = Host::new();
+    for _ in 0..30 {
+        host.ok(&["create", "minimal", "true"]);
+    }
+    let binary = binary();
+    let script = format!(
+        "ulimit -n 24; {0} container prune --plan >&2 && {0} ps -a -q",
+        binary.display()
+    );
+    let mut shell = Command::new("sh");
+    host.environment(&mut shell);
+    let outcome = Outcome::of(shell.args(["-c", &script]));
+    assert_eq!(
+        (outcome.code, outcome.stdout.lines().count()),
+        (0, 30),
+        "{outcome:?}"
+    );
+    host.remove_containers();
     host.sweep();
 }
 

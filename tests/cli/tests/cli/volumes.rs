@@ -151,6 +151,19 @@ fn privileged_volumes_are_made_listed_and_removed() {
     ");
     host.ok(&["undo"]);
     assert_eq!(host.ok(&["volume", "ls", "-q"]), "kept\nrows");
+    let shown = "{{.Action}} {{.Actor.ID}}";
+    let told = [
+        "events",
+        "--since",
+        "1",
+        "--until",
+        "0s",
+        "--filter",
+        "volume=rows",
+        "--format",
+        shown,
+    ];
+    assert_eq!(host.ok(&told), "create rows\ndestroy rows");
     host.ok(&["volume", "rm", "--now", "rows", "kept"]);
     assert!(!data(&host, "rows").exists());
     host.sweep();

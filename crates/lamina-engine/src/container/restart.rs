@@ -21,8 +21,11 @@ use crate::container::bundle::{present_config, write_documents};
 use crate::container::cleanup::{self, CleanupFailure};
 use crate::container::find::Container;
 use crate::container::kill::KillError;
+use crate::container::list::{ListError, state_of};
 use crate::container::start::{Running, StartError, StartOptions};
+use crate::container::state::{ContainerState, ContainerStatus};
 use crate::container::stop::{self, StopError};
+use crate::record::Record;
 
 /// Why a container cannot be restarted.
 #[derive(Debug, thiserror::Error)]
@@ -141,6 +144,23 @@ impl Engine {
         Ok((operation, start))
     }
 
+    /// Lists what a boot starts, the oldest first: what has run before, does not run, and is to by its
+    /// policy. What somebody has stopped is left alone unless the policy is `always`.
+    pub fn to_start_at_boot(&self) -> Result<Vec<Record>, ListError> {
+        let mut found = Vec::new();
+        for id in self.container_ids()? {
+            let Some(container) = self.listed(&id)? else {
+                continue;
+            };
+            let state = state_of(&container)?;
+            if state.status == ContainerStatus::Exited && is_wanted(&container, &state) {
+                found.push(container.record);
+            }
+        }
+        found.sort_by(|a, b| a.created.cmp(&b.created));
+        Ok(found)
+    }
+
     /// Keeps a container from being started again that is about to be; where it runs already,
     /// nothing happens. When this returns, its monitor has let go of it.
     pub(crate) fn halt(&self, container: &Container) -> Result<(), KillError> {
@@ -168,6 +188,16 @@ impl Engine {
             thread::sleep(Duration::from_millis(1));
         }
         Ok(())
+    }
+}
+
+fn is_wanted(container: &Container, state: &ContainerState) -> bool {
+    let policy = container.record.request.restart;
+    match policy {
+        RestartPolicy::Always => true,
+        // A mark that cannot be looked for is not there.
+        _ if is_stopped(container).unwrap_or(false) => false,
+        _ => policy.restarts(state.exit_code, state.restarts),
     }
 }
 

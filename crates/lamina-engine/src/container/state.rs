@@ -7,6 +7,10 @@ use serde::Serialize;
 
 use crate::container::find::Container;
 
+/// What is shown as the exit code of a run whose end nobody saw, as Docker does after a reboot. It is
+/// recorded nowhere.
+const UNKNOWN_CODE: u8 = 255;
+
 /// A container's state, as `ps` and `inspect` tell it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ContainerState {
@@ -14,7 +18,7 @@ pub struct ContainerState {
     pub status: ContainerStatus,
     /// Init's pid in the host's pid namespace; 0 where there is none.
     pub pid: u32,
-    /// The exit code of the last run; 0 before the first end, and after an end nobody saw.
+    /// The exit code of the last run; 0 before the first end, 255 after an end nobody saw.
     pub exit_code: u8,
     /// Whether the last run was ended by the kernel's out-of-memory killer.
     pub oom_killed: bool,
@@ -42,7 +46,7 @@ pub enum ContainerStatus {
     Restarting,
     /// Its program has ended.
     Exited,
-    /// It ended while nobody watched: how is not known.
+    /// It cannot be told what it does.
     Dead,
 }
 
@@ -94,6 +98,10 @@ impl ContainerState {
                 let ago = ago(self.finished_at);
                 format!("Restarting ({}) {ago} ago", self.exit_code)
             }
+            // Nobody has seen when.
+            ContainerStatus::Exited if self.finished_at.is_none() => {
+                format!("Exited ({})", self.exit_code)
+            }
             ContainerStatus::Exited => {
                 format!("Exited ({}) {} ago", self.exit_code, ago(self.finished_at))
             }
@@ -130,8 +138,10 @@ impl Container {
             },
             Liveness::Exited(exit) => exited(exit),
             Liveness::Lost(state) => ContainerState {
-                status: ContainerStatus::Dead,
+                status: ContainerStatus::Exited,
+                exit_code: UNKNOWN_CODE,
                 started_at: state.started_at,
+                restarts: state.restarts,
                 error: "the exit status is not known: its monitor was killed first".to_owned(),
                 ..ContainerState::NEW
             },

@@ -26,8 +26,11 @@ pub(crate) struct StartArgs {
     /// Start a container whose restart is due: what its monitor executes
     #[arg(long, hide = true)]
     pub(crate) again: bool,
+    /// Start the containers that a boot starts by their restart policies
+    #[arg(long)]
+    pub(crate) all_restart: bool,
     /// Containers by name, id or unique prefix of an id
-    #[arg(value_name = "CONTAINER", required = true)]
+    #[arg(value_name = "CONTAINER", required_unless_present = "all_restart")]
     pub(crate) containers: Vec<String>,
 }
 

@@ -69,8 +69,13 @@ impl Verb for StartArgs {
         }
         let config = app.config()?;
         let engine = app.engine_with(&config, Pulling::default())?;
+        let mut names = self.containers;
+        if self.all_restart {
+            let found = engine.to_start_at_boot().map_err(Failure::from)?;
+            names.extend(found.into_iter().map(|record| record.name.to_string()));
+        }
         let mut failed = false;
-        for name in &self.containers {
+        for name in &names {
             let started = find(&engine, name).and_then(|id| {
                 let started = match self.again {
                     true => engine.start_due(&id),

@@ -84,7 +84,7 @@ fn privileged_everything_of_a_foreground_run_killed_at_once() {
         assert_eq!(left.is_empty(), remove, "{left}");
         if !remove {
             let status = host.ok(&["inspect", "-f", "{{.State.Status}}", &left]);
-            assert_eq!(status, "dead");
+            assert_eq!(status, "exited");
             host.ok(&["rm", &left]);
         }
         host.sweep();

@@ -1,6 +1,6 @@
 //! Restart policies: what ends is started again, until somebody stops it.
 
-use std::fs::read_to_string;
+use std::fs::{read_to_string, write};
 use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
 use std::thread::sleep;
@@ -206,6 +206,61 @@ fn privileged_a_monitor_killed_while_it_waits_leaves_the_truth() {
         host.ok(&["start", "one"]);
     }
     host.ok(&["rm", "-f", "one"]);
+    clear(&host);
+}
+
+/// Ends everything of a container as a power cut does: its records tell of another boot.
+fn cut_power(host: &Host, name: &str) {
+    let id = host.ok(&["inspect", "-f", "{{.Id}}", name]);
+    let path = host.root().join("containers").join(id).join("state.json");
+    let mut state: Value = serde_json::from_str(&read_to_string(&path).unwrap()).unwrap();
+    for pid in ["monitor_pid", "pid"] {
+        let pid = i32::try_from(state[pid].as_i64().unwrap()).unwrap();
+        kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+    }
+    state["boot_id"] = "00000000-0000-0000-0000-000000000000".into();
+    write(&path, state.to_string()).unwrap();
+}
+
+#[test]
+fn privileged_a_boot_starts_what_its_policy_says() {
+    let host = Host::new();
+    for (name, policy) in [
+        ("aa", "always"),
+        ("bb", "always"),
+        ("cc", "unless-stopped"),
+        ("dd", "unless-stopped"),
+        ("ee", "on-failure"),
+        ("ff", "no"),
+    ] {
+        let flags = ["run", "-d", "--name", name, "--restart", policy];
+        host.ok(&[&flags[..], &["minimal", "sleep", "1000"]].concat());
+    }
+    host.ok(&[
+        "create",
+        "--name",
+        "new",
+        "--restart",
+        "always",
+        "minimal",
+        "true",
+    ]);
+    host.ok(&["kill", "bb", "dd"]);
+    for name in ["aa", "cc", "ee", "ff"] {
+        cut_power(&host, name);
+        wait_for_status(&host, name, "exited");
+        // What is not known is not invented: it is Docker's code for that.
+        let format = "{{.State.Status}} {{.State.ExitCode}} {{.State.Error}}";
+        let state = host.ok(&["inspect", "-f", format, name]);
+        assert!(
+            state.starts_with("exited 255 the exit status is not known"),
+            "{state}"
+        );
+    }
+    assert_eq!(host.ok(&["start", "--all-restart"]), "aa\nbb\ncc\nee");
+    let running = host.ok(&["ps", "--format", "{{.Names}}"]);
+    assert_eq!(running, "ee\ncc\nbb\naa");
+    assert_eq!(host.ok(&["start", "--all-restart"]), "");
     clear(&host);
 }
 

@@ -1,10 +1,12 @@
 //! Builds the floor program (`benches/floor.c`) and its little tree.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
 use super::scratch::Scratch;
+use super::start::Contender;
 use crate::shell;
 
 /// Returns the program and the tree it mounts.
@@ -14,6 +16,19 @@ pub(super) fn build(scratch: &Scratch) -> Result<(PathBuf, PathBuf)> {
     let mut gcc = shell::command("gcc", &["-O2", "-static", "-o"]);
     shell::run(gcc.arg(&program).arg(source))?;
     Ok((program, tree(scratch)?))
+}
+
+/// Returns the floor program as one that starts a container of the tree, below the folder `work`.
+pub(super) fn contender(program: PathBuf, tree: PathBuf, work: PathBuf) -> Contender<'static> {
+    Contender {
+        name: "floor".to_owned(),
+        command: Box::new(move |_| {
+            let mut command = Command::new(&program);
+            command.arg(&tree).current_dir(&work);
+            command
+        }),
+        after: None,
+    }
 }
 
 /// Makes a root filesystem of one static busybox.

@@ -4,8 +4,10 @@
 //! drifts slows all of them; only the ratios mean anything. Everything lives in a scratch folder
 //! and in a mount namespace of its own.
 
+mod engine;
 mod floor;
 mod image;
+mod life;
 mod peers;
 mod pull;
 mod report;
@@ -41,20 +43,20 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
         .iter()
         .find_map(|word| word.strip_prefix("--rounds=")?.parse().ok());
     let write = words.contains(&"--write");
+    let part = words.get(1).copied().filter(|word| !word.starts_with("--"));
     let mut sections = Vec::new();
     match words.first() {
         Some(&"start") => sections.push(start::run(rounds.unwrap_or(40))?),
         Some(&"pull") => sections.push(pull::run(rounds.unwrap_or(3))?),
-        Some(&"store") => {
-            let part = words.get(1).copied().filter(|word| !word.starts_with("--"));
-            sections.push(store::run(part, rounds.unwrap_or(60))?);
-        }
+        Some(&"life") => sections.push(life::run(part, rounds.unwrap_or(20))?),
+        Some(&"store") => sections.push(store::run(part, rounds.unwrap_or(60))?),
         Some(&"all") => {
             sections.push(start::run(rounds.unwrap_or(40))?);
             sections.push(pull::run(3)?);
+            sections.push(life::run(None, 20)?);
             sections.push(store::run(None, 60)?);
         }
-        _ => bail!("bench what? start, pull, store or all"),
+        _ => bail!("bench what? start, pull, life, store or all"),
     }
     for section in &sections {
         println!("\n{section}");

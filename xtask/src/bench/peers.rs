@@ -10,16 +10,8 @@ use super::scratch::Scratch;
 use super::start::Contender;
 use crate::shell;
 
-/// Podman and crun set these limits otherwise, which needs CAP_SYS_RESOURCE.
-const LIMITS: [&str; 4] = [
-    "--ulimit",
-    "nproc=1000:1000",
-    "--ulimit",
-    "nofile=1024:1024",
-];
-
 /// Returns crun and runc, each running a bundle.
-pub(super) fn runtimes(scratch: &Scratch) -> Result<Vec<Contender>> {
+pub(super) fn runtimes(scratch: &Scratch) -> Result<Vec<Contender<'static>>> {
     mount_hugetlb();
     let mut found = Vec::new();
     for name in ["crun", "runc"] {
@@ -41,6 +33,7 @@ pub(super) fn runtimes(scratch: &Scratch) -> Result<Vec<Contender>> {
                     .arg(id);
                 command
             }),
+            after: None,
         });
     }
     Ok(found)
@@ -68,34 +61,7 @@ fn bundle(scratch: &Scratch, name: &str, program: &Path) -> Result<PathBuf> {
     Ok(bundle)
 }
 
-/// Returns podman with its own empty store, if it is installed.
-pub(super) fn podman(scratch: &Scratch, archive: &Path) -> Result<Option<Contender>> {
-    let Some(program) = shell::find("podman") else {
-        return Ok(None);
-    };
-    let store = scratch.folder("podman")?;
-    let base = move || podman_in(&program, &store);
-    shell::run(
-        base()
-            .arg("import")
-            .arg(archive)
-            .arg("bench")
-            .stdout(Stdio::null())
-            .stderr(Stdio::null()),
-    )?;
-    Ok(Some(Contender {
-        name: "podman".to_owned(),
-        command: Box::new(move |_| {
-            let mut command = base();
-            command
-                .args(["run", "--rm", "--network", "none"])
-                .args(LIMITS)
-                .args(["bench", "true"]);
-            command
-        }),
-    }))
-}
-
+/// Returns a Podman that keeps everything below `store`.
 pub(super) fn podman_in(program: &Path, store: &Path) -> Command {
     let mut command = Command::new(program);
     command
@@ -180,43 +146,22 @@ impl Docker {
 
     /// Returns a client command.
     pub(super) fn command(&self) -> Command {
-        let mut command = Command::new(&self.client);
-        command.args(["-H", &self.socket]);
-        command
+        self.base()()
+    }
+
+    /// Returns what makes client commands.
+    pub(super) fn base(&self) -> Box<dyn Fn() -> Command + Sync> {
+        let (client, socket) = (self.client.clone(), self.socket.clone());
+        Box::new(move || {
+            let mut command = Command::new(&client);
+            command.args(["-H", &socket]);
+            command
+        })
     }
 
     /// Returns the words of a client command, for a shell.
     pub(super) fn line(&self) -> String {
         format!("{} -H {}", self.client.display(), self.socket)
-    }
-
-    /// Imports the archive and returns the start of a container of it.
-    pub(super) fn contender(&self, archive: &Path) -> Result<Contender> {
-        shell::run(
-            self.command()
-                .arg("import")
-                .arg(archive)
-                .arg("bench")
-                .stdout(Stdio::null()),
-        )?;
-        let (client, socket) = (self.client.clone(), self.socket.clone());
-        Ok(Contender {
-            name: "docker".to_owned(),
-            command: Box::new(move |_| {
-                let mut command = Command::new(&client);
-                command.args([
-                    "-H",
-                    &socket,
-                    "run",
-                    "--rm",
-                    "--network",
-                    "none",
-                    "bench",
-                    "true",
-                ]);
-                command
-            }),
-        })
     }
 }
 

@@ -6,17 +6,20 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use super::peers::{self, Docker};
+use super::engine::{self, Engine};
+use super::peers;
 use super::scratch::Scratch;
 use super::{floor, report};
 use crate::shell;
 
 /// One program that starts a container.
-pub(super) struct Contender {
+pub(super) struct Contender<'e> {
     /// How the table calls it.
     pub(super) name: String,
     /// Makes the command of one start; the number is the round.
-    pub(super) command: Box<dyn Fn(usize) -> Command>,
+    pub(super) command: Box<dyn Fn(usize) -> Command + 'e>,
+    /// Makes the command that is given afterwards, and not measured.
+    pub(super) after: Option<Box<dyn Fn(usize) -> Command + 'e>>,
 }
 
 /// Times every contender in turn and returns the section of the report.
@@ -27,50 +30,29 @@ pub(super) fn run(rounds: usize) -> Result<String> {
     floor::pack(&tree, &archive)?;
 
     let work = scratch.folder("floor-work")?;
-    let mut contenders = vec![Contender {
-        name: "floor".to_owned(),
-        command: Box::new(move |_| {
-            let mut command = Command::new(&program);
-            command.arg(&tree).current_dir(&work);
-            command
-        }),
-    }];
-    contenders.push(lamina(&scratch, &archive)?);
+    let mut contenders = vec![floor::contender(program, tree, work)];
+    let lamina = engine::lamina(&scratch, &archive)?;
+    let steps = steps(&lamina)?;
+    contenders.push(contender(lamina));
     contenders.extend(peers::runtimes(&scratch)?);
-    contenders.extend(peers::podman(&scratch, &archive)?);
-    let docker = Docker::start(&scratch)?;
-    if let Some(docker) = &docker {
-        contenders.push(docker.contender(&archive)?);
-    }
+    contenders.extend(
+        engine::others(&scratch, &archive)?
+            .into_iter()
+            .map(contender),
+    );
     let times = measure(&contenders, rounds)?;
-    let steps = steps(&scratch)?;
-    drop(docker);
     Ok(report::start(&times, &steps, rounds))
 }
 
-fn lamina(scratch: &Scratch, archive: &Path) -> Result<Contender> {
-    shell::run(
-        lamina_command(scratch)
-            .arg("import")
-            .arg(archive)
-            .arg("bench")
-            .stdout(Stdio::null()),
-    )?;
-    let (root, run) = (scratch.join("lamina"), scratch.join("lamina-run"));
-    Ok(Contender {
-        name: "lamina".to_owned(),
-        command: Box::new(move |_| {
-            let mut command = lamina_in(&root, &run);
-            command.args(["run", "--rm", "--network", "none", "bench", "true"]);
-            command
-        }),
-    })
+fn contender(engine: Engine) -> Contender<'static> {
+    Contender {
+        name: engine.name.to_owned(),
+        command: Box::new(move |_| engine.run(&["--rm"], &["true"])),
+        after: None,
+    }
 }
 
-fn lamina_command(scratch: &Scratch) -> Command {
-    lamina_in(&scratch.join("lamina"), &scratch.join("lamina-run"))
-}
-
+/// Returns a lamina that keeps everything in these two folders.
 pub(super) fn lamina_in(root: &Path, run: &Path) -> Command {
     let mut command = Command::new(shell::binary("release"));
     command.env("LAMINA_ROOT", root).env("LAMINA_RUN", run);
@@ -83,7 +65,11 @@ pub(super) fn lamina_in(root: &Path, run: &Path) -> Command {
 const SETTLE: Duration = Duration::from_millis(150);
 
 /// Runs everyone once unmeasured, then `rounds` times in turn. Milliseconds, by contender.
-pub(super) fn measure(contenders: &[Contender], rounds: usize) -> Result<Vec<(String, Vec<f64>)>> {
+pub(super) fn measure<'c, 'e: 'c>(
+    contenders: impl IntoIterator<Item = &'c Contender<'e>>,
+    rounds: usize,
+) -> Result<Vec<(String, Vec<f64>)>> {
+    let contenders: Vec<&Contender<'e>> = contenders.into_iter().collect();
     let mut times: Vec<(String, Vec<f64>)> = contenders
         .iter()
         .map(|c| (c.name.clone(), Vec::new()))
@@ -99,6 +85,9 @@ pub(super) fn measure(contenders: &[Contender], rounds: usize) -> Result<Vec<(St
             if !status.success() {
                 bail!("{name}: {status}");
             }
+            if let Some(after) = &contender.after {
+                shell::run(after(round).stdout(Stdio::null()).stderr(Stdio::null()))?;
+            }
             if round > 0 {
                 times.push(took);
             }
@@ -107,19 +96,10 @@ pub(super) fn measure(contenders: &[Contender], rounds: usize) -> Result<Vec<(St
     Ok(times)
 }
 
-/// Returns the step table of one explained start.
-fn steps(scratch: &Scratch) -> Result<String> {
-    let mut command = lamina_command(scratch);
-    command.args([
-        "run",
-        "--rm",
-        "--network",
-        "none",
-        "--explain",
-        "bench",
-        "true",
-    ]);
-    let output = command.output()?;
+/// Returns the step table of one explained start, which is not the first.
+fn steps(lamina: &Engine) -> Result<String> {
+    shell::run(&mut lamina.run(&["--rm"], &["true"]))?;
+    let output = lamina.run(&["--rm", "--explain"], &["true"]).output()?;
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     // The table of times comes last, after the steps themselves.
     Ok(text

@@ -47,6 +47,7 @@ fn starts(scratch: &Scratch, rounds: usize) -> Result<String> {
                 command.args(["run", "--rm", "--network", "none", "bench", "true"]);
                 command
             }),
+            after: None,
         }
     });
     let times = measure(&contenders, rounds)?;

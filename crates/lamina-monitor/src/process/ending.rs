@@ -111,10 +111,10 @@ impl Supervisor {
     /// Writes the records. What the disk refuses is lost to later commands, which then say that the
     /// exit is not known; clients that listen hear it all the same.
     pub(super) fn publish(&mut self, record: &ExitRecord) {
-        let durability = if self.config.remove {
-            Durability::Volatile
-        } else {
-            Durability::Durable
+        // A record that goes with the run, as that of an execution does, outlives no power cut.
+        let durability = match self.config.remove || self.config.joins.is_some() {
+            true => Durability::Volatile,
+            false => Durability::Durable,
         };
         let json = serde_json::to_vec(record).unwrap_or_default();
         let _ = self.state_dir.replace(EXIT_JSON, &json, 0o600, durability);

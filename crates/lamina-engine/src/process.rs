@@ -123,8 +123,8 @@ fn argv(process: &ProcessRequest, image: &Config) -> Result<Vec<String>, Process
     }
 }
 
-/// Docker's order: PATH, HOSTNAME and TERM, then the image's, then the request's; a later value
-/// replaces an earlier one in its place, and a bare name removes it.
+/// Docker's order: PATH, HOSTNAME and TERM, then what is configured; a later value replaces an
+/// earlier one in its place, and a bare name removes it.
 fn env(
     request: &CreateRequest,
     image: &Config,
@@ -138,30 +138,44 @@ fn env(
     if request.process.tty {
         env.push("TERM=xterm".to_owned());
     }
-    for entry in image.env.iter().chain(&request.process.env) {
-        let (name, value) = match entry.split_once('=') {
-            Some((name, value)) => (name, Some(value)),
-            None => (entry.as_str(), None),
-        };
-        if name.is_empty() {
+    let bare = request.process.env.iter().filter(|e| !e.contains('='));
+    for entry in bare.chain(&configured_env(request, image)) {
+        if name_of(entry).is_empty() {
             return Err(ProcessError::Env(entry.clone()));
         }
-        let place = env.iter().position(|have| names(have, name));
-        match (place, value) {
-            (Some(place), Some(_)) => env[place].clone_from(entry),
-            (Some(place), None) => drop(env.remove(place)),
-            (None, Some(_)) => env.push(entry.clone()),
-            (None, None) => {}
-        }
+        set(&mut env, entry);
     }
     Ok(env)
 }
 
-/// Returns whether `entry` sets the variable `name`.
-pub(crate) fn names(entry: &str, name: &str) -> bool {
-    entry
-        .strip_prefix(name)
-        .is_some_and(|rest| rest.starts_with('='))
+/// Returns the environment as `inspect` shows it and `commit` keeps it: the request's, then what it
+/// says nothing of from the image's.
+pub(crate) fn configured_env(request: &CreateRequest, image: &Config) -> Vec<String> {
+    let asked = &request.process.env;
+    let mut env = Vec::new();
+    asked.iter().for_each(|entry| set(&mut env, entry));
+    for entry in &image.env {
+        if !asked.iter().any(|have| name_of(have) == name_of(entry)) {
+            set(&mut env, entry);
+        }
+    }
+    env
+}
+
+/// Replaces a variable in its place, or adds it; a bare name removes it.
+fn set(env: &mut Vec<String>, entry: &str) {
+    let place = env.iter().position(|have| name_of(have) == name_of(entry));
+    match (place, entry.contains('=')) {
+        (Some(place), true) => entry.clone_into(&mut env[place]),
+        (Some(place), false) => drop(env.remove(place)),
+        (None, true) => env.push(entry.to_owned()),
+        (None, false) => {}
+    }
+}
+
+/// Returns what stands before the first `=`.
+pub(crate) fn name_of(entry: &str) -> &str {
+    entry.split_once('=').map_or(entry, |(name, _)| name)
 }
 
 /// Returns the hostname of a container with its own UTS namespace.

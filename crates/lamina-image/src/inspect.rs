@@ -77,7 +77,8 @@ impl Images<'_> {
             "RepoTags": tags,
             "RepoDigests": digests,
             "Parent": "",
-            "Comment": text("comment"),
+            // Docker's own images have it at the top; what `commit -m` writes is in the history.
+            "Comment": raw.get("comment").or_else(|| last_step(&raw)?.get("comment")).unwrap_or(&json!("")),
             "Created": text("created"),
             "DockerVersion": text("docker_version"),
             "Author": text("author"),
@@ -101,6 +102,11 @@ impl Images<'_> {
             "Layers": places,
         }))
     }
+}
+
+/// Returns the last entry of the history.
+fn last_step(config: &Map<String, Value>) -> Option<&Value> {
+    config.get("history")?.as_array()?.last()
 }
 
 /// Joins directories as overlayfs takes them, top first.

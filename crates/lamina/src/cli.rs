@@ -7,7 +7,7 @@ mod table;
 
 use std::ffi::OsString;
 
-use clap::error::ErrorKind as ClapKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind as ClapKind};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command};
 
 use crate::app::App;
@@ -250,7 +250,22 @@ fn not_parsed(error: &clap::Error) -> Outcome<u8> {
             ui::err(&error.render().to_string());
             Ok(exit_codes::FAILED)
         }
-        _ => Err(mistake(&error.render().to_string())),
+        _ => Err(mistake(&error.render().to_string()).exits(code_of(error))),
+    }
+}
+
+/// As Docker has it: a flag that is unknown or has a value that makes no sense is one thing, the
+/// wrong number of other arguments, or no such command, another.
+fn code_of(error: &clap::Error) -> u8 {
+    let about = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(about)) => about.as_str(),
+        Some(ContextValue::Strings(about)) => about.first().map_or("", String::as_str),
+        _ => "",
+    };
+    match error.kind() {
+        ClapKind::ValueValidation | ClapKind::InvalidValue => exit_codes::ENGINE,
+        _ if about.starts_with('-') => exit_codes::ENGINE,
+        _ => exit_codes::FAILED,
     }
 }
 

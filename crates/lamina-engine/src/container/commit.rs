@@ -16,6 +16,7 @@ use crate::container::cleanup;
 use crate::container::find::{Container, FindError};
 use crate::container::list::labels;
 use crate::container::pause::PauseError;
+use crate::process::configured_env;
 use crate::record::Record;
 use crate::rootfs::{self, RootfsError};
 
@@ -184,13 +185,7 @@ fn config(record: &Record) -> Config {
     if !process.args.is_empty() {
         config.cmd.clone_from(&process.args);
     }
-    for entry in &process.env {
-        let name = entry.split('=').next().unwrap_or_default();
-        config.env.retain(|have| !crate::process::names(have, name));
-        if entry.contains('=') {
-            config.env.push(entry.clone());
-        }
-    }
+    config.env = configured_env(request, &record.image_config);
     if let Some(user) = &process.user {
         config.user = user.to_string();
     }

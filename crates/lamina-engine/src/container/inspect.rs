@@ -365,7 +365,7 @@ fn config(record: &Record, plan: Option<&process::ProcessPlan>) -> Value {
         "Tty": process.tty,
         "OpenStdin": process.stdin,
         "StdinOnce": process.stdin,
-        "Env": plan.map(|plan| &plan.env),
+        "Env": process::configured_env(request, image),
         "Cmd": none_if_empty(cmd),
         "Image": request.image.familiar(),
         "Volumes": Some(&image.volumes).filter(|volumes| !volumes.is_empty()),

@@ -101,7 +101,7 @@ fn the_environment_is_dockers() {
         &asked,
         &Config {
             cmd: strings(&["sh"]),
-            ..image
+            ..image.clone()
         },
         &id(),
     )
@@ -116,6 +116,14 @@ fn the_environment_is_dockers() {
             "EMPTY=",
             "A=b=c"
         ]
+    );
+    asked.process.env = strings(&["A=1", "HOSTNAME", "LANG=de"]);
+    let shown = configured_env(&asked, &image);
+    assert_eq!(shown, ["A=1", "LANG=de", "PATH=/opt/bin", "X=1"]);
+    let got = env(&asked, &image, &id()).unwrap();
+    assert_eq!(
+        got,
+        ["PATH=/opt/bin", "TERM=xterm", "A=1", "LANG=de", "X=1"]
     );
 }
 

@@ -17,7 +17,7 @@ use oci_spec::runtime::{
 };
 
 use crate::files::EtcFiles;
-use crate::process::{ProcessPlan, hostname, names};
+use crate::process::{ProcessPlan, hostname, name_of};
 use crate::record::Record;
 use crate::request::{CreateRequest, NamespaceMode, SeccompMode};
 use crate::selinux::Labels;
@@ -242,7 +242,7 @@ fn process(input: &Input<'_>) -> Result<Process, SpecError> {
         .build()
         .expect("every field has a default");
     let mut env = input.process.env.clone();
-    if !env.iter().any(|entry| names(entry, "HOME")) {
+    if !env.iter().any(|entry| name_of(entry) == "HOME") {
         env.push(format!("HOME={}", input.user.home));
     }
     let mut process = ProcessBuilder::default()

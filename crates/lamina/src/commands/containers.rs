@@ -197,7 +197,7 @@ pub(crate) fn ended(engine: &Engine, id: &ContainerId) {
 
 pub(crate) fn signal(text: &str) -> Outcome<Signal> {
     text.parse()
-        .map_err(|error| Failure::new(error, ErrorKind::InvalidArgument).exits(exit_codes::ENGINE))
+        .map_err(|error| Failure::new(error, ErrorKind::InvalidArgument))
 }
 
 impl Verb for RmArgs {

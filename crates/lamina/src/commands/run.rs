@@ -45,7 +45,8 @@ impl Verb for RunArgs {
             ));
         }
         let config = app.config()?;
-        let request = meant(&self.container, app, &config)?;
+        let request = meant(&self.container, app, &config)
+            .map_err(|failure| failure.exits(exit_codes::ENGINE))?;
         let foreground = match self.detach {
             true => None,
             false => Some(self.foreground()?),
@@ -196,7 +197,7 @@ fn explain_failed(error: io::Error) -> Failure {
 fn run_failed(error: RunError, image: &str) -> Failure {
     let code = error.exit_code();
     match error {
-        RunError::Create(error) => create_failed(error, image),
+        RunError::Create(error) => create_failed(error, image).exits(code),
         RunError::Start(error) => start_failed(error).exits(code),
     }
 }
@@ -224,7 +225,7 @@ fn create_failed(error: CreateError, image: &str) -> Failure {
         _ => None,
     };
     let about_image = matches!(error, CreateError::Image(_));
-    let failure = Failure::from(error).exits(exit_codes::ENGINE);
+    let failure = Failure::from(error);
     match hint {
         Some(hint) => failure.hint(hint),
         None if about_image => with_hints(failure, About::Registry(image)),

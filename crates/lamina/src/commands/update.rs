@@ -1,5 +1,7 @@
 //! `update`.
 
+use lamina_types::ErrorKind;
+
 use crate::app::App;
 use crate::args::{UpdateArgs, UpdateLimitArgs};
 use crate::cli::Verb;
@@ -10,7 +12,8 @@ use crate::request::{resources, restart_policy};
 impl Verb for UpdateArgs {
     fn run(self, app: &App) -> Outcome<u8> {
         if self.limits == UpdateLimitArgs::default() && self.restart.is_none() {
-            return Err(Failure::usage(
+            return Err(Failure::said(
+                ErrorKind::InvalidArgument,
                 "you must provide one or more flags when using this command",
             ));
         }

@@ -1,7 +1,7 @@
 //! Limits as Docker checks them.
 
-use lamina_types::Resources;
 use lamina_types::quantity::{check_cpu_list, parse_bytes, parse_nano_cpus};
+use lamina_types::{ErrorKind, Resources};
 
 use super::bad;
 use crate::args::UpdateLimitArgs;
@@ -13,7 +13,10 @@ const MEMORY_MIN: u64 = 6 << 20;
 pub(crate) fn resources(args: &UpdateLimitArgs) -> Outcome<Resources> {
     let memory = positive("--memory", args.memory.as_deref())?;
     if memory.is_some_and(|bytes| bytes < MEMORY_MIN) {
-        return Err(Failure::usage("minimum memory limit allowed is 6MB"));
+        return Err(Failure::said(
+            ErrorKind::InvalidArgument,
+            "minimum memory limit allowed is 6MB",
+        ));
     }
     let memory_reservation = positive("--memory-reservation", args.memory_reservation.as_deref())?;
     if memory

@@ -124,7 +124,7 @@ fn a_mistyped_command_or_flag() {
     assert_snapshot!(transcript(&host, &["rnu"]), @r"
     ! error: unrecognized subcommand 'rnu'
     ! hint: usage: lamina [OPTIONS] COMMAND
-    [exit 125]
+    [exit 1]
     ");
     assert_snapshot!(transcript(&host, &["run", "--naem", "x", "minimal"]), @r"
     ! error: unexpected argument '--naem' found
@@ -135,12 +135,12 @@ fn a_mistyped_command_or_flag() {
     assert_snapshot!(transcript(&host, &["run"]), @r"
     ! error: the following required arguments were not provided: <IMAGE>...
     ! hint: usage: lamina run [OPTIONS] IMAGE [COMMAND] [ARG...]
-    [exit 125]
+    [exit 1]
     ");
     assert_snapshot!(transcript(&host, &["container", "fly"]), @r"
     ! error: unrecognized subcommand 'fly'
     ! hint: usage: lamina container <COMMAND>
-    [exit 125]
+    [exit 1]
     ");
 }
 

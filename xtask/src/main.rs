@@ -15,6 +15,7 @@ mod bench;
 mod check;
 mod crash;
 mod debian;
+mod docker;
 mod docs;
 mod layers;
 mod licences;
@@ -34,12 +35,14 @@ usage: cargo xtask VERB
   check           fmt, clippy, licences, layers, tidy, docs, product
   bench start     what a container's start costs: the floor, lamina and the installed peers
   bench pull      what a pull costs: lamina and the installed peers, from a registry on loopback
+  bench life      what containers that stay cost: in the background, `exec`, lists, a thousand
   bench store     what the store promises: look-ups, sizes, times; `bench store PART` one part of it
-  bench all       all three; `--write` also writes docs/reference/benchmarks.md
+  bench all       all of them; `--write` also writes docs/reference/benchmarks.md
   vm              the privileged tests on Debian's kernel with pure cgroup v2, under qemu
   crash [--full]  kill the CLI, the monitor and init at their n-th system call, and each command
                   that changes the store at its n-th call that changes a file
   stress          32 processes that pull, run, remove, undo and prune the same images for a minute
+  docker          the transcripts of a container's life, against Docker itself
   layers          every dependency goes down; regenerates crates/README.md
   tidy            sizes, names and documents
   licences        licences, bans and sources of the dependencies
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         ["vm"] => vm::run(),
         ["crash", rest @ ..] => crash::run(rest),
         ["stress", rest @ ..] => stress::run(rest),
+        ["docker", rest @ ..] => docker::run(rest),
         ["layers"] => layers::run(layers::Mode::Write),
         ["tidy"] => tidy::run(),
         ["licences"] => licences::run(),

@@ -1,7 +1,7 @@
 //! Restart policies: what ends is started again, until somebody stops it.
 
-use std::fs::{read_to_string, write};
-use std::io::{BufRead, BufReader, Read};
+use std::fs::{File, read_to_string};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::Stdio;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -219,7 +219,8 @@ fn cut_power(host: &Host, name: &str) {
         kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
     }
     state["boot_id"] = "00000000-0000-0000-0000-000000000000".into();
-    write(&path, state.to_string()).unwrap();
+    let mut file = File::create(&path).unwrap();
+    file.write_all(state.to_string().as_bytes()).unwrap();
 }
 
 #[test]

@@ -9,7 +9,11 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use lamina_fs::{At, Dir, PathError};
+use lamina_types::ContainerId;
 use rustix::fs::{Mode, OFlags};
+
+use crate::process::hostname;
+use crate::request::{CreateRequest, NamespaceMode, NetworkMode};
 
 /// Writes a new file in a directory that nobody reads yet, so that it need not appear at once;
 /// nothing is synced.
@@ -26,7 +30,7 @@ pub(crate) fn write_new(dir: &Dir, name: &str, bytes: &[u8], mode: u32) -> Resul
 }
 
 /// The largest file of the host's that is copied.
-pub(crate) const HOST_FILE_LIMIT: u64 = 1 << 20;
+const HOST_FILE_LIMIT: u64 = 1 << 20;
 
 /// The names of the files, in the container's directory and under `/etc`.
 const NAMES: [&str; 3] = ["resolv.conf", "hostname", "hosts"];
@@ -97,6 +101,43 @@ impl EtcContents {
             (NAMES[1], &self.hostname),
             (NAMES[2], &self.hosts),
         ]
+    }
+}
+
+/// Writes the three files into a new container's directory.
+pub(crate) fn write_etc(
+    dir: &Dir,
+    request: &CreateRequest,
+    id: &ContainerId,
+) -> Result<(), PathError> {
+    let host = match request.isolation.network {
+        NetworkMode::Host => Some(HostFiles {
+            hosts: host_file("hosts")?,
+            resolv_conf: host_file("resolv.conf")?,
+        }),
+        NetworkMode::None => None,
+    };
+    let system = rustix::system::uname();
+    let name = match request.isolation.uts {
+        NamespaceMode::Private => hostname(request, id),
+        NamespaceMode::Host => system.nodename().to_str().unwrap_or("localhost"),
+    };
+    for (file, content) in EtcContents::plan(name, host).files() {
+        write_new(dir, file, content, 0o644)?;
+    }
+    Ok(())
+}
+
+/// Reads a file of the host's /etc; a missing one is empty. /etc/resolv.conf is often a link.
+fn host_file(name: &str) -> Result<Vec<u8>, PathError> {
+    let path = Path::new("/etc").join(name);
+    let path = path.canonicalize().unwrap_or(path);
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Ok(Vec::new());
+    };
+    match Dir::open(parent).and_then(|dir| dir.read(name, HOST_FILE_LIMIT)) {
+        Err(error) if error.is_not_found() => Ok(Vec::new()),
+        other => other,
     }
 }
 

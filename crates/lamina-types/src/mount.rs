@@ -2,6 +2,7 @@
 
 mod csv;
 mod parse;
+mod parts;
 mod tmpfs;
 
 use std::collections::BTreeMap;
@@ -10,7 +11,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use parse::MountError;
-pub(crate) use parse::clean;
+pub(crate) use parts::clean;
 
 /// One mount as a user asked for it, typed and checked but not yet resolved on the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

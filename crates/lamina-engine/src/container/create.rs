@@ -20,12 +20,12 @@ use rustix::io::Errno;
 use crate::Engine;
 use crate::container::find::FindError;
 use crate::events;
-use crate::files::{EtcContents, HOST_FILE_LIMIT, HostFiles, write_new};
+use crate::files::write_etc;
 use crate::logging::{self, LogRequestError};
 use crate::names;
-use crate::process::{self, ProcessError, hostname};
+use crate::process::{self, ProcessError};
 use crate::record::{self, Record};
-use crate::request::{CreateRequest, NamespaceMode, NetworkMode};
+use crate::request::CreateRequest;
 use crate::rootfs::RootfsError;
 use crate::spec::{self, SpecError};
 use crate::volumes::{self, VolumeError, Wanted};
@@ -356,38 +356,6 @@ fn check(request: &CreateRequest) -> Result<(), CreateError> {
         }
     }
     Ok(())
-}
-
-fn write_etc(dir: &Dir, request: &CreateRequest, id: &ContainerId) -> Result<(), PathError> {
-    let host = match request.isolation.network {
-        NetworkMode::Host => Some(HostFiles {
-            hosts: host_file("hosts")?,
-            resolv_conf: host_file("resolv.conf")?,
-        }),
-        NetworkMode::None => None,
-    };
-    let system = rustix::system::uname();
-    let name = match request.isolation.uts {
-        NamespaceMode::Private => hostname(request, id),
-        NamespaceMode::Host => system.nodename().to_str().unwrap_or("localhost"),
-    };
-    for (file, content) in EtcContents::plan(name, host).files() {
-        write_new(dir, file, content, 0o644)?;
-    }
-    Ok(())
-}
-
-/// Reads a file of the host's /etc; a missing one is empty. /etc/resolv.conf is often a link.
-fn host_file(name: &str) -> Result<Vec<u8>, PathError> {
-    let path = Path::new("/etc").join(name);
-    let path = path.canonicalize().unwrap_or(path);
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-        return Ok(Vec::new());
-    };
-    match Dir::open(parent).and_then(|dir| dir.read(name, HOST_FILE_LIMIT)) {
-        Err(error) if error.is_not_found() => Ok(Vec::new()),
-        other => other,
-    }
 }
 
 fn write_cidfile(path: &Path, id: &ContainerId) -> Result<(), CreateError> {

@@ -41,6 +41,28 @@ pub(crate) struct Container {
     pub(crate) spec: serde_json::Value,
 }
 
+/// Makes the folders of a bundle, with a root filesystem of one busybox.
+fn lay_out(root: &Path) {
+    for dir in [
+        "bundle",
+        "state",
+        "rootfs/bin",
+        "rootfs/dev",
+        "rootfs/proc",
+        "rootfs/sys",
+        "rootfs/tmp",
+    ] {
+        fs::create_dir_all(root.join(dir)).unwrap();
+    }
+    let bin = root.join("rootfs/bin");
+    fs::copy(BUSYBOX, bin.join("busybox")).unwrap();
+    for name in [
+        "sh", "cat", "sleep", "yes", "head", "stty", "ls", "grep", "printf", "tail", "true", "tr",
+    ] {
+        symlink("busybox", bin.join(name)).unwrap();
+    }
+}
+
 impl Container {
     /// A container that runs a shell script.
     pub(crate) fn of(script: &str) -> Self {
@@ -49,25 +71,7 @@ impl Container {
 
     pub(crate) fn executing(arguments: &[&str]) -> Self {
         let root = tempfile::tempdir().unwrap();
-        for dir in [
-            "bundle",
-            "state",
-            "rootfs/bin",
-            "rootfs/dev",
-            "rootfs/proc",
-            "rootfs/sys",
-            "rootfs/tmp",
-        ] {
-            fs::create_dir_all(root.path().join(dir)).unwrap();
-        }
-        let bin = root.path().join("rootfs/bin");
-        fs::copy(BUSYBOX, bin.join("busybox")).unwrap();
-        for name in [
-            "sh", "cat", "sleep", "yes", "head", "stty", "ls", "grep", "printf", "tail", "true",
-            "tr",
-        ] {
-            symlink("busybox", bin.join(name)).unwrap();
-        }
+        lay_out(root.path());
         let mut bytes = [0; 32];
         let mut random = File::open("/dev/urandom").unwrap();
         random.read_exact(&mut bytes).unwrap();

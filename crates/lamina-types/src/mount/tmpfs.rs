@@ -1,6 +1,6 @@
 //! `--tmpfs /path[:options]`.
 
-use super::parse::{clip, parse_target};
+use super::parts::{clip, parse_target};
 use super::{MountError, MountKind, MountSpec};
 use crate::quantity::parse_bytes;
 

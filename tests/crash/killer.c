@@ -187,7 +187,8 @@ int main(int count, char **words)
         pid_t pid = waitpid(-1, &status, __WALL);
         if (pid < 0 && errno == EINTR && late) {
             for (int i = 0; i < process_count; i++)
-                kill(processes[i].pid, SIGKILL);
+                if (processes[i].pid > 0) /* -1, one that has ended, would be everybody */
+                    kill(processes[i].pid, SIGKILL);
             printf("hung %ld\n", killed);
             return 3;
         }

@@ -2,13 +2,15 @@
 //!
 //! After each kill one `lamina ps -a` is given, as a user would, and then nothing of the run may
 //! be left: no process, mount, cgroup, snapshot, record, lease, bundle or rubbish; and the next run
-//! works. The command's exit code must be one that is true of what happened. `--short` takes a
+//! works. The command's exit code must be one that is true of what happened. `stay` does the same
+//! with the commands that visit a container that runs. `--short` takes a
 //! sample of the calls, with a stride that differs from role to role; `--full` takes every call.
 //! `store` does the same with the commands that change the store.
 //! `--storage-mode=MODE` has every command in that mode.
 
 mod checks;
 mod places;
+mod stay;
 mod store;
 
 use std::collections::BTreeMap;
@@ -83,6 +85,7 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
         );
     }
     host.run_works()?;
+    stay::run(&host, full, &mut wrong)?;
     drop(host);
     store::run(
         mode.unwrap_or(&"--storage-mode=auto"),
@@ -131,7 +134,9 @@ impl Host {
                 .arg(shell::root().join("tests/crash/killer.c")),
         )?;
         let busybox = shell::find("busybox").context("no busybox")?;
-        std::fs::copy(busybox, folder.join("tree/bin/true"))?;
+        for applet in ["true", "sleep"] {
+            std::fs::copy(&busybox, folder.join("tree/bin").join(applet))?;
+        }
         let host = Self {
             folder,
             killer,
@@ -198,7 +203,7 @@ impl Host {
         codes: &[i32],
         wrong: &mut Vec<String>,
     ) -> Result<Option<String>> {
-        let Outcome { words, stderr } = self.kill(role, n)?;
+        let Outcome { words, stderr } = self.kill(role, n, &self.words())?;
         let words: Vec<&str> = words.split(' ').collect();
         let (call, code) = match words.as_slice() {
             ["passed", _, "0"] => return Ok(None),
@@ -224,13 +229,13 @@ impl Host {
         Ok(Some(call))
     }
 
-    fn kill(&self, role: &str, n: usize) -> Result<Outcome> {
+    fn kill(&self, role: &str, n: usize, words: &[&str]) -> Result<Outcome> {
         let mut command = Command::new(&self.killer);
         command
             .args([role, &n.to_string(), PATIENCE])
             .arg(shell::binary("debug"))
             .args(&self.mode)
-            .args(self.words());
+            .args(words);
         command
             .env("LAMINA_ROOT", self.root())
             .env("LAMINA_RUN", self.run_root());

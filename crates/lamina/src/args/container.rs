@@ -94,7 +94,7 @@ pub(crate) struct ContainerArgs {
           default_value_t = false, hide_default_value = true, hide_possible_values = true,
           value_name = "BOOL", action = ArgAction::Set)]
     pub(crate) rm: bool,
-    /// Restart policy to apply when a container exits: no, on-failure[:N], always, unless-stopped
+    /// Restart policy to apply when a container exits: no, on-failure, on-failure:N, always, unless-stopped
     #[arg(long, value_name = "POLICY", default_value = "no")]
     pub(crate) restart: String,
     /// Keep STDIN open even if not attached

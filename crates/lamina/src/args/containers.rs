@@ -102,7 +102,7 @@ pub(crate) struct RenameArgs {
 pub(crate) struct UpdateArgs {
     #[command(flatten)]
     pub(crate) limits: UpdateLimitArgs,
-    /// Restart policy to apply when a container exits: no, on-failure[:N], always, unless-stopped
+    /// Restart policy to apply when a container exits: no, on-failure, on-failure:N, always, unless-stopped
     #[arg(long, value_name = "POLICY")]
     pub(crate) restart: Option<String>,
     /// Containers by name, id or unique prefix of an id

@@ -21,6 +21,7 @@ mod config;
 mod detach_keys;
 mod door;
 pub mod events;
+mod identity;
 mod liveness;
 pub mod log;
 mod poll;
@@ -34,7 +35,7 @@ mod watch;
 
 pub use client::{
     Ahead, Begin, ConnectError, Created, ForegroundStdio, Relayed, Session, SessionError,
-    SpawnError, Spawned, connect, spawn,
+    SpawnError, Spawned, adopt, connect, spawn,
 };
 pub use config::{
     EventsConfig, LogConfig, LogDriver, MONITOR_JSON, MonitorConfig, SinkAddress, SinkConfig,

@@ -135,7 +135,7 @@ fn recorded_exit(state_dir: &Dir) -> Result<Option<ExitRecord>, LivenessError> {
 /// Returns whether a monitor holds its lock.
 ///
 /// A shared lock is tried, so that two who look do not take each other for a monitor.
-fn is_locked(state_dir: &Dir) -> Result<bool, PathError> {
+pub(crate) fn is_locked(state_dir: &Dir) -> Result<bool, PathError> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK;
     let file = match state_dir.open_file(MONITOR_LOCK, flags) {
         Err(error) if error.is_not_found() => return Ok(false),

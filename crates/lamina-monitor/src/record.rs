@@ -12,14 +12,11 @@
 //! document or the new one. A monitor that is killed leaves them as they are; nothing in them is
 //! believed without the kernel's word, see [`crate::liveness()`].
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-
 use lamina_fs::{Dir, Durability, PathError};
 use lamina_types::ErrorKind;
-use rustix::fs::fstat;
-use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 
+pub use crate::identity::{Identity, IdentityError};
 use crate::time::Time;
 
 /// The lock a monitor holds for life.
@@ -30,6 +27,12 @@ pub const STATE_JSON: &str = "state.json";
 pub const STOPPED: &str = "stopped";
 /// The end of the last run.
 pub const EXIT_JSON: &str = "exit.json";
+
+/// What stands for the exit code of a run whose end nobody saw, as in Docker after a reboot.
+pub const UNKNOWN_CODE: u8 = 255;
+
+/// What is said of such an end.
+pub const UNKNOWN_END: &str = "the exit status is not known: its monitor was killed first";
 
 /// No record is longer.
 const LIMIT: u64 = 64 << 10;
@@ -44,19 +47,6 @@ pub enum Status {
     Running,
     /// Init has exited; `exit.json` says how.
     Exited,
-}
-
-/// A process, told apart from every other that has or will have its pid.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Identity {
-    /// The process id in the host's pid namespace.
-    pub pid: u32,
-    /// Field 22 of `/proc/PID/stat`: clock ticks after boot.
-    pub start_time: u64,
-    /// `/proc/sys/kernel/random/boot_id` of the boot it lives in.
-    pub boot_id: String,
-    /// The inode number of its pidfd, which is unique during a boot from Linux 6.9 on.
-    pub pidfd_inode: u64,
 }
 
 /// The content of `state.json`.
@@ -92,7 +82,7 @@ impl State {
 }
 
 /// The content of `exit.json`: how a run ended. Never guessed: it is only written by a monitor that
-/// reaped the init process itself.
+/// reaped the init process itself, or was told by the kernel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExitRecord {
     /// The format of this document: [`ExitRecord::VERSION`].
@@ -102,6 +92,9 @@ pub struct ExitRecord {
     pub code: u8,
     /// The signal that killed it.
     pub signal: Option<u8>,
+    /// Whether nobody can tell how it ended; `code` is [`UNKNOWN_CODE`] then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unknown: bool,
     /// Whether the kernel's out-of-memory killer struck in its cgroup.
     pub oom_killed: bool,
     /// When the program was executed; `None` if it never was.
@@ -237,148 +230,9 @@ fn read<T: for<'de> Deserialize<'de>>(dir: &Dir, name: &str) -> Result<Option<T>
     Ok(Some(parsed))
 }
 
-impl Identity {
-    /// Takes down who the living process `pid`, open as `pidfd`, is.
-    ///
-    /// Holding the pidfd of a child that has not been reaped makes the pid ours, so `/proc/PID` is
-    /// about that process and no other.
-    pub fn of(pid: Pid, pidfd: BorrowedFd<'_>) -> Result<Self, IdentityError> {
-        let number = pid.as_raw_nonzero().get().cast_unsigned();
-        let start_time = start_time(number)?.ok_or(IdentityError::Gone(number))?;
-        Ok(Self {
-            pid: number,
-            start_time,
-            boot_id: boot_id()?,
-            pidfd_inode: inode(pidfd)?,
-        })
-    }
-
-    /// Returns the process id; nobody's after the process has been reaped.
-    pub fn pid(&self) -> Option<Pid> {
-        i32::try_from(self.pid).ok().and_then(Pid::from_raw)
-    }
-
-    /// Returns a pidfd of the process if it lives (a zombie does not), `None` if it is gone.
-    pub fn find(&self) -> Result<Option<OwnedFd>, IdentityError> {
-        use rustix::process::{PidfdFlags, pidfd_open};
-        if self.boot_id != boot_id()? {
-            return Ok(None);
-        }
-        let Some(pid) = self.pid() else {
-            return Ok(None);
-        };
-        let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
-            Ok(pidfd) => pidfd,
-            Err(rustix::io::Errno::SRCH) => return Ok(None),
-            Err(source) => return Err(IdentityError::Pidfd(self.pid, source.into())),
-        };
-        // The pid may have been taken by another process: what /proc and the pidfd say decides.
-        // Asked after the open, so the answers are about the process the pidfd holds, or a later
-        // one, which differs in them.
-        let same = start_time(self.pid)? == Some(self.start_time)
-            && inode(pidfd.as_fd())? == self.pidfd_inode
-            && !crate::poll::is_readable(pidfd.as_fd());
-        Ok(same.then_some(pidfd))
-    }
-}
-
-/// Why it cannot be said which process that is.
-#[derive(Debug, thiserror::Error)]
-pub enum IdentityError {
-    /// A file of the kernel's could not be read.
-    #[error(transparent)]
-    Path(#[from] PathError),
-    /// It ended meanwhile.
-    #[error("process {0} is gone")]
-    Gone(u32),
-    /// A pidfd could not be opened or looked at.
-    #[error("pidfd of process {0}")]
-    Pidfd(u32, #[source] std::io::Error),
-    /// A file of the kernel's does not have the form it should.
-    #[error("unexpected content of {0}")]
-    Content(String),
-}
-
-impl IdentityError {
-    /// Returns the class of the failure.
-    pub fn kind(&self) -> ErrorKind {
-        match self {
-            Self::Path(error) => error.kind(),
-            Self::Gone(_) => ErrorKind::NotFound,
-            Self::Pidfd(_, source) => ErrorKind::of_io(source),
-            Self::Content(_) => ErrorKind::Internal,
-        }
-    }
-}
-
-fn inode(pidfd: BorrowedFd<'_>) -> Result<u64, IdentityError> {
-    let stat = fstat(pidfd).map_err(|source| IdentityError::Pidfd(0, source.into()))?;
-    Ok(stat.st_ino)
-}
-
-/// Returns this boot's id, 36 characters.
-fn boot_id() -> Result<String, IdentityError> {
-    let path = "/proc/sys/kernel/random/boot_id";
-    let mut buffer = [0_u8; 64];
-    let text = crate::proc_file::read(path, &mut buffer)?.unwrap_or_default();
-    match std::str::from_utf8(text).map(str::trim_end) {
-        Ok(id) if id.len() == 36 => Ok(id.to_owned()),
-        _ => Err(IdentityError::Content(path.to_owned())),
-    }
-}
-
-/// Returns field 22 of `/proc/PID/stat`; `None` if there is no such process.
-fn start_time(pid: u32) -> Result<Option<u64>, IdentityError> {
-    let path = format!("/proc/{pid}/stat");
-    let mut buffer = [0_u8; 1024];
-    let Some(text) = crate::proc_file::read(&path, &mut buffer)? else {
-        return Ok(None);
-    };
-    match parse_start_time(text) {
-        Some(ticks) => Ok(Some(ticks)),
-        None => Err(IdentityError::Content(path)),
-    }
-}
-
-/// The name in field 2 is the process's own choice and may hold spaces and brackets: count from the
-/// last closing one.
-fn parse_start_time(stat: &[u8]) -> Option<u64> {
-    let end = stat.iter().rposition(|b| *b == b')')?;
-    let rest = std::str::from_utf8(stat.get(end + 1..)?).ok()?;
-    rest.split_ascii_whitespace().nth(19)?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rustix::process::{PidfdFlags, getpid, pidfd_open};
-
-    #[test]
-    fn start_time_is_counted_from_the_last_bracket() {
-        let stat = b"7 (a) 1 (b c) S 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4242 1 2 3";
-        assert_eq!(parse_start_time(stat), Some(4242));
-        for bad in [&b""[..], b"7 (x) S 1", b"no bracket", b"7 (x) S a b"] {
-            assert_eq!(parse_start_time(bad), None);
-        }
-    }
-
-    #[test]
-    fn a_process_is_found_by_its_whole_identity_only() {
-        let pidfd = pidfd_open(getpid(), PidfdFlags::empty()).unwrap();
-        let me = Identity::of(getpid(), pidfd.as_fd()).unwrap();
-        assert!(me.find().unwrap().is_some());
-        let forged: [fn(&mut Identity); 4] = [
-            |i| i.start_time += 1,
-            |i| i.boot_id = "0".repeat(36),
-            |i| i.pidfd_inode += 1,
-            |i| i.pid = 0,
-        ];
-        for forge in forged {
-            let mut other = me.clone();
-            forge(&mut other);
-            assert!(other.find().unwrap().is_none(), "{other:?}");
-        }
-    }
 
     #[test]
     fn records_have_their_documented_form() {

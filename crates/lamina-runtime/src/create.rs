@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use crate::ahead::{Ahead, Expected};
 use crate::begun::Begun;
 use crate::cgroup::hierarchy::{Hierarchies, Version};
-use crate::cgroup::{Cgroup, CgroupError, CgroupPlan};
+use crate::cgroup::{self, Cgroup, CgroupError, CgroupPlan};
 use crate::init::orders::{Order, Outfit};
 use crate::init::report::Failure;
 use crate::placement::Placed;
@@ -293,9 +293,8 @@ impl<'a> Groups<'a> {
         spec: &'a Spec,
         id: &ContainerId,
     ) -> Result<Self, CreateError> {
+        let path = cgroup::path_of(spec, id);
         let linux = spec.linux().as_ref();
-        let named = linux.and_then(|linux| linux.cgroups_path().clone());
-        let path = named.unwrap_or_else(|| PathBuf::from(format!("/lamina/lamina-{id}")));
         let resources = linux.and_then(|linux| linux.resources().as_ref());
         let plan = match hierarchies.version {
             Version::None => None,

@@ -1,7 +1,7 @@
 //! `attach`: one more client of a container's monitor.
 
 use lamina_monitor::{
-    ConnectError, Liveness, LivenessError, Session, SessionError, Status, connect, liveness,
+    ConnectError, Liveness, LivenessError, Session, SessionError, Status, liveness,
 };
 use lamina_types::{ContainerId, ErrorKind};
 
@@ -66,7 +66,7 @@ impl Engine {
     /// A client that does not keep up loses output, and is told how much; the container is never
     /// held up.
     pub fn attach(&self, id: &ContainerId) -> Result<Attached, AttachError> {
-        let container = self.load(id)?;
+        let container = self.load_supervised(id)?;
         match liveness(&container.dir)? {
             Liveness::Supervised { state, .. } | Liveness::Orphaned { state, .. }
                 if state.status == Status::Running => {}
@@ -76,7 +76,7 @@ impl Engine {
         if self.is_paused(&container.record) {
             return Err(AttachError::Paused(id.clone()));
         }
-        let mut session = connect(&self.bundle(id))?;
+        let mut session = self.reach(&container)?;
         session.attach()?;
         self.note_container(&container.record, "attach", &[]);
         let process = &container.record.request.process;

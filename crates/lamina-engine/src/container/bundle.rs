@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use lamina_fs::{At, Dir, PathError};
+use lamina_fs::{At, Dir, Durability, PathError};
 use lamina_monitor::{EventsConfig, MONITOR_JSON, MonitorConfig};
 use lamina_runtime::{CONFIG_JSON, ROOTFS_JSON};
 use lamina_types::Rootfs;
@@ -110,6 +110,20 @@ pub(crate) fn present_config(bundle: &Dir) -> Option<MonitorConfig> {
     const LIMIT: u64 = 1 << 20;
     let text = bundle.read(MONITOR_JSON, LIMIT).ok()?;
     serde_json::from_slice(&text).ok()
+}
+
+/// Changes what the monitor of a bundle was told: it, or one that comes after it, reads it again.
+pub(crate) fn change_config(
+    bundle: &Dir,
+    change: impl FnOnce(&mut MonitorConfig),
+) -> Result<(), PathError> {
+    let Some(mut config) = present_config(bundle) else {
+        return Ok(());
+    };
+    change(&mut config);
+    let json = serde_json::to_vec(&config).map_err(std::io::Error::from);
+    let json = json.at("serialise", bundle.path().join(MONITOR_JSON))?;
+    bundle.replace(MONITOR_JSON, &json, 0o600, Durability::Volatile)
 }
 
 pub(crate) fn write_json(

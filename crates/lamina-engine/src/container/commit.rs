@@ -96,7 +96,7 @@ impl Engine {
         request: &CommitRequest,
     ) -> Result<ImageId, CommitError> {
         let missing = || FindError::NotFound(id.to_string());
-        let lock = cleanup::lock(&self.load(id)?)?.ok_or_else(missing)?;
+        let lock = cleanup::lock(&self.load_supervised(id)?)?.ok_or_else(missing)?;
         let container = self.load(id)?;
         let images = self.images();
         let options = options(&container.record, request);

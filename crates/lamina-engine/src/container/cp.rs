@@ -114,7 +114,7 @@ pub struct Found {
 impl Engine {
     /// Opens the tree of a container; a stopped one is held until the value is dropped.
     pub fn files(&self, id: &ContainerId) -> Result<Files, CopyError> {
-        let container = self.load(id)?;
+        let container = self.load_supervised(id)?;
         let read_only = container.record.request.read_only;
         if let Liveness::Supervised { pidfd, .. } | Liveness::Orphaned { pidfd, .. } =
             liveness(&container.dir)?

@@ -41,7 +41,7 @@ impl DiffError {
 impl Engine {
     /// Lists what a container has added, changed and deleted; walks its writable layer only.
     pub fn diff(&self, id: &ContainerId) -> Result<Vec<Change>, DiffError> {
-        self.load(id)?;
+        self.load_supervised(id)?;
         let Some((upper, below)) = rootfs::split(self.existing_rootfs(id)?) else {
             return Ok(Vec::new());
         };

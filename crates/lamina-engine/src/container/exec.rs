@@ -180,7 +180,7 @@ impl Engine {
         request: &ExecRequest,
         explain: &mut Explainer,
     ) -> Result<Executing, ExecError> {
-        let container = self.load(id)?;
+        let container = self.load_supervised(id)?;
         let (state, pidfd) = match liveness(&container.dir)? {
             Liveness::Supervised { state, pidfd } | Liveness::Orphaned { state, pidfd } => {
                 (state, pidfd)

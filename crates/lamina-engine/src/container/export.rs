@@ -63,7 +63,7 @@ impl Engine {
     /// is left out.
     pub fn export(&self, id: &ContainerId, out: impl Write) -> Result<(), ExportError> {
         let missing = || FindError::NotFound(id.to_string());
-        let lock = cleanup::lock(&self.load(id)?)?.ok_or_else(missing)?;
+        let lock = cleanup::lock(&self.load_supervised(id)?)?.ok_or_else(missing)?;
         let merged = rootfs::open(&self.existing_rootfs(id)?)?;
         // Nobody waits for a reader of a container that runs anyway.
         let container = self.load(id)?;

@@ -70,7 +70,7 @@ impl Engine {
     /// Sends a signal to the first process of a running container, by its pidfd: never to a
     /// process that has taken its pid.
     pub fn kill(&self, id: &ContainerId, signal: Signal) -> Result<(), KillError> {
-        let container = self.load(id)?;
+        let container = self.load_supervised(id)?;
         let record = &container.record;
         let plan = process::plan(&record.request, &record.image_config, &record.id);
         let stops = plan.map_or(Signal(15), |plan| plan.stop_signal);

@@ -57,7 +57,7 @@ impl Engine {
         id: &ContainerId,
         options: LogsOptions,
     ) -> Result<Reader<'static>, LogsError> {
-        let container = self.load(id)?;
+        let container = self.load_supervised(id)?;
         if !container.record.request.log.is_readable() {
             return Err(LogsError::Unreadable);
         }

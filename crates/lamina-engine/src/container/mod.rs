@@ -7,6 +7,7 @@
 //! Every verb that makes something begins an operation first and names what it will make; an
 //! operation that is dropped, or whose process is killed, is undone from those lines.
 
+pub(crate) mod adopt;
 pub(crate) mod attach;
 pub(crate) mod bundle;
 pub(crate) mod cleanup;

@@ -57,7 +57,7 @@ impl Engine {
     /// Stops every process of a running container until [`Engine::unpause`]. Returns when all are
     /// stopped, within two seconds; one that the kernel keeps busy is an error, and all go on.
     pub fn pause(&self, id: &ContainerId) -> Result<(), PauseError> {
-        let container = self.load(id)?;
+        let container = self.load_supervised(id)?;
         let cgroup = self.running_cgroup(&container)?;
         if cgroup.is_frozen() {
             return Err(PauseError::AlreadyPaused(id.clone()));
@@ -69,7 +69,7 @@ impl Engine {
 
     /// Lets the processes of a paused container go on.
     pub fn unpause(&self, id: &ContainerId) -> Result<(), PauseError> {
-        let container = self.load(id)?;
+        let container = self.load_supervised(id)?;
         let cgroup = self.running_cgroup(&container)?;
         if !cgroup.is_frozen() {
             return Err(PauseError::NotPaused(id.clone()));

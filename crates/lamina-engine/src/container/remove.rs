@@ -88,6 +88,8 @@ impl Engine {
             if !options.force {
                 return Err(running(&container));
             }
+            // Who sees its end tells of it.
+            self.bring_back(&container);
             self.kill_and_wait(&container)?;
         } else {
             // Its monitor may be writing the last record into the directory that is to go.

@@ -1,11 +1,11 @@
 //! `rename`: a container gets another name.
 
 use lamina_fs::{Durability, LockError, PathError};
-use lamina_monitor::connect;
 use lamina_store::{Area, Line, OpError};
 use lamina_types::{ContainerId, ContainerName, ErrorKind};
 
 use crate::Engine;
+use crate::container::bundle::change_config;
 use crate::container::cleanup;
 use crate::container::find::{Container, FindError};
 use crate::record;
@@ -59,7 +59,7 @@ impl Engine {
     /// next command takes the other one away.
     pub fn rename(&self, id: &ContainerId, name: &ContainerName) -> Result<(), RenameError> {
         let missing = || FindError::NotFound(id.to_string());
-        let _lock = cleanup::lock(&self.load(id)?)?.ok_or_else(missing)?;
+        let _lock = cleanup::lock(&self.load_supervised(id)?)?.ok_or_else(missing)?;
         let mut container = self.load(id)?;
         let former = container.record.name.clone();
         if former == *name {
@@ -92,12 +92,25 @@ impl Engine {
         names.sync()?;
         // The monitor of a run tells of the end under this name; where it cannot be told, under
         // the former.
-        if let Ok(mut session) = connect(&self.bundle(id)) {
+        self.tell_name(id, name);
+        if let Ok(mut session) = self.reach(&container) {
             let _ = session.rename(name);
         }
         let former = format!("/{former}");
         self.note_container(&container.record, "rename", &[("oldName", &former)]);
         Ok(())
+    }
+
+    /// Changes the name in the bundle of a run, for a monitor that takes it over; best effort.
+    fn tell_name(&self, id: &ContainerId, name: &ContainerName) {
+        if let Ok(bundle) = self.run_dir().and_then(|run| run.open_at(id.as_str())) {
+            let _ = change_config(&bundle, |config| {
+                if let Some(events) = &mut config.events {
+                    let name = name.to_string();
+                    events.attributes.insert("name".to_owned(), name);
+                }
+            });
+        }
     }
 
     /// Writes the record of a container again, durably; under its lock.

@@ -179,7 +179,7 @@ impl Engine {
         options: &StartOptions,
         explain: &mut Explainer,
     ) -> Result<Running, StartError> {
-        let container = self.load(id)?;
+        let container = self.load_supervised(id)?;
         let _lock = cleanup::lock(&container)?;
         // Whoever had the lock before may have removed or started it.
         let container = self.load(id)?;

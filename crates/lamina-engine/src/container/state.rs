@@ -2,14 +2,11 @@
 
 use std::time::Duration;
 
+use lamina_monitor::record::{UNKNOWN_CODE, UNKNOWN_END};
 use lamina_monitor::{ExitRecord, Liveness, LivenessError, Status, Time, liveness, read_exit};
 use serde::Serialize;
 
 use crate::container::find::Container;
-
-/// What is shown as the exit code of a run whose end nobody saw, as Docker does after a reboot. It is
-/// recorded nowhere.
-const UNKNOWN_CODE: u8 = 255;
 
 /// A container's state, as `ps` and `inspect` tell it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -142,7 +139,7 @@ impl Container {
                 exit_code: UNKNOWN_CODE,
                 started_at: state.started_at,
                 restarts: state.restarts,
-                error: "the exit status is not known: its monitor was killed first".to_owned(),
+                error: UNKNOWN_END.to_owned(),
                 ..ContainerState::NEW
             },
         })

@@ -80,7 +80,7 @@ impl Sample {
 impl Engine {
     /// Looks at what a container uses now.
     pub fn sample(&self, id: &ContainerId) -> Result<Sample, StatsError> {
-        let container = self.load(id)?;
+        let container = self.load_supervised(id)?;
         let state = state_of(&container)?;
         let record = &container.record;
         let mut sample = Sample {

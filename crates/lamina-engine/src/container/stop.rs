@@ -50,7 +50,7 @@ impl Engine {
     ///
     /// Idempotent: a container that does not run is stopped. Returns in bounded time.
     pub fn stop(&self, id: &ContainerId, timeout: Option<Duration>) -> Result<(), StopError> {
-        let container = self.load(id).map_err(KillError::from)?;
+        let container = self.load_supervised(id).map_err(KillError::from)?;
         let record = &container.record;
         let Some(pidfd) = self.stoppable(&container)? else {
             return Ok(());

@@ -84,7 +84,7 @@ impl Engine {
     /// are `-ef`.
     pub fn top(&self, id: &ContainerId, options: &[String]) -> Result<Top, TopError> {
         let columns = columns::of_options(options)?;
-        let container = self.load(id)?;
+        let container = self.load_supervised(id)?;
         let cgroup = self.running_cgroup(&container)?;
         let machine = Machine::look();
         let found = cgroup.processes().into_iter().filter_map(Process::read);

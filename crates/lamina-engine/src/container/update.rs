@@ -1,7 +1,7 @@
 //! `update`: other limits for a container, at once where it runs, and for every start from now on.
 
-use lamina_fs::{At, Durability, LockError, PathError};
-use lamina_monitor::{LivenessError, MONITOR_JSON};
+use lamina_fs::{LockError, PathError};
+use lamina_monitor::LivenessError;
 use lamina_runtime::CgroupError;
 use lamina_types::{ContainerId, ErrorKind, Resources, RestartPolicy};
 use oci_spec::runtime::{
@@ -9,7 +9,7 @@ use oci_spec::runtime::{
 };
 
 use crate::Engine;
-use crate::container::bundle::present_config;
+use crate::container::bundle::change_config;
 use crate::container::cleanup;
 use crate::container::find::FindError;
 use crate::spec::{SpecError, resources};
@@ -75,7 +75,7 @@ impl Engine {
         restart: Option<RestartPolicy>,
     ) -> Result<(), UpdateError> {
         let missing = || FindError::NotFound(id.to_string());
-        let _lock = cleanup::lock(&self.load(id)?)?.ok_or_else(missing)?;
+        let _lock = cleanup::lock(&self.load_supervised(id)?)?.ok_or_else(missing)?;
         let mut container = self.load(id)?;
         if restart.is_some() && container.record.request.remove {
             return Err(UpdateError::AutoRemove);
@@ -113,13 +113,7 @@ impl Engine {
             Err(error) if error.is_not_found() => return Ok(()),
             other => other?,
         };
-        if let Some(mut config) = present_config(&bundle) {
-            config.restart = policy;
-            let json = serde_json::to_vec(&config).map_err(std::io::Error::from);
-            let json = json.at("serialise", bundle.path().join(MONITOR_JSON))?;
-            bundle.replace(MONITOR_JSON, &json, 0o600, Durability::Volatile)?;
-        }
-        Ok(())
+        Ok(change_config(&bundle, |config| config.restart = policy)?)
     }
 }
 

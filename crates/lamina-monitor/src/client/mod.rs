@@ -6,4 +6,4 @@ mod spawn;
 
 pub use relay::{ForegroundStdio, Relayed};
 pub use session::{Created, Session, SessionError};
-pub use spawn::{Ahead, Begin, ConnectError, SpawnError, Spawned, connect, spawn};
+pub use spawn::{Ahead, Begin, ConnectError, SpawnError, Spawned, adopt, connect, spawn};

@@ -14,6 +14,7 @@ use rustix::thread::sched_getcpu;
 
 use super::{Session, SessionError};
 use crate::door::{self, Door};
+use crate::process::ADOPT;
 use crate::protocol::{Kind, socket};
 
 /// Why no monitor could be started.
@@ -119,6 +120,30 @@ pub fn spawn(
         }
     })?;
     Ok(Spawned { socket: ours })
+}
+
+/// Starts another monitor for the container of a bundle whose own was killed.
+///
+/// The session returned watches. If there was nothing to take over (another monitor lives, or the
+/// program has ended), [`Session::created`] says [`SessionError::Gone`]; when it returns, the
+/// monitor can be connected to.
+pub fn adopt(bundle: &Path, binary: &Path) -> Result<Session, SpawnError> {
+    let path = bundle.as_os_str().as_bytes();
+    let path = CString::new(path).map_err(|_| SpawnError::Bundle(bundle.to_owned()))?;
+    let program = door::open(binary)?.0;
+    let (ours, theirs) = socket::pair().map_err(SpawnError::Socket)?;
+    let [entry, adopt] = [crate::ENTRY, ADOPT].map(|word| CString::new(word).unwrap_or_default());
+    let spawned = spawn_detached(&Detached {
+        program: program.as_fd(),
+        argv: &[c"lamina", &entry, &path, &adopt],
+        environment: &[],
+        descriptors: &[theirs.as_fd(), program.as_fd()],
+    });
+    spawned.map_err(|source| SpawnError::Execute {
+        path: binary.to_owned(),
+        source,
+    })?;
+    Ok(Session::watching(ours))
 }
 
 fn open_door(binary: &Path, explain: &mut Explainer) -> Result<(OwnedFd, Door), PathError> {

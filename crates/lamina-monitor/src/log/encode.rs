@@ -48,6 +48,32 @@ impl Encoder {
     }
 }
 
+/// Returns what can be told of an entry whose end was never written: its text as far as it goes,
+/// and where it was written to, stdout unless the entry says otherwise.
+pub(super) fn salvage(torn: &[u8]) -> Option<(String, Stream)> {
+    /// The longest beginning of an escape, or of a character.
+    const SPLINTER: usize = 5;
+    let text = torn.strip_prefix(b"{\"log\":\"")?;
+    let mut is_escaped = false;
+    let quote = text.iter().position(|byte| {
+        let is_end = *byte == b'"' && !is_escaped;
+        is_escaped = *byte == b'\\' && !is_escaped;
+        is_end
+    });
+    let (text, rest) = text.split_at(quote.unwrap_or(text.len()));
+    let content = (0..=SPLINTER).find_map(|splinter| {
+        let whole = text.get(..text.len().checked_sub(splinter)?)?;
+        serde_json::from_slice(&[b"\"", whole, b"\""].concat()).ok()
+    })?;
+    let is_stderr = rest.starts_with(b"\",\"stream\":\"stde");
+    let stream = if is_stderr {
+        Stream::Stderr
+    } else {
+        Stream::Stdout
+    };
+    Some((content, stream))
+}
+
 /// Appends valid UTF-8 as the inside of a JSON string.
 fn escape(out: &mut Vec<u8>, text: &[u8]) {
     const HEX: &[u8; 16] = b"0123456789abcdef";

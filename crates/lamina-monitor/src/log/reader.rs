@@ -135,16 +135,13 @@ impl Reader<'_> {
     }
 
     /// Returns the next entry of the files known, dropping those that are finished.
-    fn next_known(&mut self) -> Result<Option<Entry>, PathError> {
+    pub(super) fn next_known(&mut self) -> Result<Option<Entry>, PathError> {
         if self.dir.is_none() {
             self.open()?;
         }
         while let Some(file) = self.files.front_mut() {
             let path = || self.state_dir.path().join(LOG_DIR).join(LOG_FILE);
-            while let Some(line) = file.next_line().at("read", path())? {
-                let Ok(entry) = serde_json::from_slice::<Entry>(line) else {
-                    continue;
-                };
+            while let Some(entry) = next_entry(file).at("read", path())? {
                 let too_old = self.options.since.is_some_and(|since| entry.time < since);
                 let too_young = self.options.until.is_some_and(|until| entry.time > until);
                 if !too_old && !too_young {
@@ -196,6 +193,25 @@ impl Reader<'_> {
         }
         Ok(true)
     }
+}
+
+/// Returns the next line that is an entry.
+fn next_entry(file: &mut LogFile) -> io::Result<Option<Entry>> {
+    let mut start = file.position();
+    let mut is_second_look = false;
+    while let Some(line) = file.next_line()? {
+        if let Ok(entry) = serde_json::from_slice(line) {
+            return Ok(Some(entry));
+        }
+        // It may have been torn when its beginning was read, and written again since.
+        if is_second_look {
+            start = file.position();
+        } else {
+            file.seek(start);
+        }
+        is_second_look = !is_second_look;
+    }
+    Ok(None)
 }
 
 /// Drops whole files and seeks in the first one left, so that `tail` lines remain.

@@ -3,11 +3,13 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::mem;
+use std::os::unix::fs::FileExt;
 
 use lamina_fs::{At, Dir, PathError};
 use rustix::fs::{Mode, OFlags, fstat, openat};
+use rustix::io::Errno;
 
-use super::encode::{Encoder, cut};
+use super::encode::{Encoder, cut, salvage};
 use super::files::rotate;
 use super::sink::Sink;
 use super::{LOG_DIR, LOG_FILE, MAX_CONTENT, Stream};
@@ -16,6 +18,9 @@ use crate::time::Time;
 
 /// Entries are gathered up to this many bytes before they are written.
 const GATHER: usize = 32 << 10;
+
+/// An entry is no longer in the file: every byte of it may be written as six.
+const LONGEST_LINE: u64 = 128 << 10;
 
 /// Writes a container's log. Nothing is opened before there is something to write.
 ///
@@ -58,6 +63,24 @@ impl LogWriter {
     /// Returns how many bytes of entries could not be written.
     pub(crate) fn lost(&self) -> u64 {
         self.lost
+    }
+
+    /// Goes on with a log whose writer was killed, perhaps while it wrote: an entry without an end
+    /// is written again as far as it goes, as a part of a line.
+    pub(crate) fn resume(&mut self) {
+        if self.config.driver != LogDriver::JsonFile {
+            return;
+        }
+        // What cannot be mended is left out by readers.
+        let Ok(Some(torn)) = take_torn(&self.state_dir) else {
+            return;
+        };
+        if let Some((content, stream)) = salvage(&torn)
+            && !content.is_empty()
+        {
+            self.entry(stream, content.as_bytes(), Time::now());
+            self.flush();
+        }
     }
 
     /// Takes in what the program wrote.
@@ -156,6 +179,30 @@ impl LogWriter {
         self.target = Some(target);
         written.at("write", path)
     }
+}
+
+/// Cuts off what stands after the last whole line of the current file, and returns it.
+fn take_torn(state_dir: &Dir) -> io::Result<Option<Vec<u8>>> {
+    let Ok(dir) = state_dir.open_at(LOG_DIR) else {
+        return Ok(None);
+    };
+    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = match openat(&dir, LOG_FILE, flags, Mode::empty()) {
+        Err(Errno::NOENT) => return Ok(None),
+        other => File::from(other?),
+    };
+    let size = file.metadata()?.len();
+    let begin = size.saturating_sub(LONGEST_LINE);
+    let mut end = vec![0; usize::try_from(size - begin).unwrap_or(0)];
+    file.read_exact_at(&mut end, begin)?;
+    let whole = end.iter().rposition(|byte| *byte == b'\n');
+    let whole = whole.map_or(0, |newline| newline + 1);
+    let torn = end.split_off(whole);
+    if torn.is_empty() {
+        return Ok(None);
+    }
+    file.set_len(begin + u64::try_from(whole).unwrap_or(0))?;
+    Ok(Some(torn))
 }
 
 fn index(stream: Stream) -> usize {

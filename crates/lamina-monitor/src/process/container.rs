@@ -14,6 +14,7 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::process::Pid;
 
+use super::end::{self, End};
 use super::stdio::{self, Ours, Output};
 use crate::config::MonitorConfig;
 use crate::log::Stream;
@@ -32,6 +33,8 @@ pub(super) struct Container {
     mounts: Option<OwnedFd>,
     /// Whether the end of init leaves other processes alive: its pid namespace is not its own.
     has_survivors: bool,
+    /// Whether this process made it, and so is the one that reaps it.
+    is_child: bool,
 }
 
 /// The documents of a bundle.
@@ -163,20 +166,29 @@ impl Begun {
         if let Some(terminal) = created.terminal {
             ours = of_terminal(terminal, documents.config.stdin_open)?;
         }
-        let mounts = documents.config.remove.then(|| {
-            let path = format!("/proc/{}/ns/mnt", created.pid.as_raw_pid());
-            openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()
-        });
         let container = Container {
-            mounts: mounts.flatten(),
+            mounts: mounts_of(created.pid, &documents.config),
             pidfd: created.pidfd,
             errors: Some(created.errors),
             cgroup: created.cgroup,
-            has_survivors: documents.config.joins.is_none()
-                && !has_own_pids(&documents.bundle.spec),
+            has_survivors: has_survivors(documents),
+            is_child: true,
         };
         Ok((container, ours))
     }
+}
+
+/// Opens the mount namespace of a container that goes with its end.
+fn mounts_of(init: Pid, config: &MonitorConfig) -> Option<OwnedFd> {
+    if !config.remove {
+        return None;
+    }
+    let path = format!("/proc/{}/ns/mnt", init.as_raw_pid());
+    openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()
+}
+
+fn has_survivors(documents: &Documents) -> bool {
+    documents.config.joins.is_none() && !has_own_pids(&documents.bundle.spec)
 }
 
 /// The user the program runs as, who owns its pipes.
@@ -222,6 +234,29 @@ pub(super) fn read_start(errors: &OwnedFd) -> Result<(), Failure> {
 }
 
 impl Container {
+    /// Takes over a container that a monitor before this one has made, and whose program runs.
+    pub(super) fn adopted(documents: &Documents, init: Pid, pidfd: OwnedFd) -> Self {
+        let Documents { config, bundle } = documents;
+        // Without its cgroup it is supervised all the same; whoever cleans up looks for it again.
+        let cgroup = Cgroup::of_container(&bundle.spec, &config.id);
+        Self {
+            mounts: mounts_of(init, config),
+            pidfd,
+            errors: None,
+            cgroup: cgroup.ok().flatten(),
+            has_survivors: has_survivors(documents),
+            is_child: false,
+        }
+    }
+
+    /// Says how init has ended, which its pidfd has told.
+    pub(super) fn end(&self, init: &Identity) -> Result<End, Errno> {
+        match self.is_child {
+            true => end::of_child(self.pidfd.as_fd()),
+            false => Ok(end::of_stranger(self.pidfd.as_fd(), init)),
+        }
+    }
+
     /// Kills what init's end does not: processes that share a pid namespace with others.
     pub(super) fn kill_leftovers(&self) {
         if let (true, Some(cgroup)) = (self.has_survivors, &self.cgroup) {

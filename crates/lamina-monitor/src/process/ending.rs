@@ -9,15 +9,15 @@ use lamina_sys::detached::{Detached, spawn};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, unlinkat};
 use rustix::io::Errno;
-use rustix::process::{WaitId, WaitIdOptions, WaitIdStatus, waitid};
 
 use super::client::Role;
+use super::end::End;
 use super::stdio::PIPE_SIZE;
 use super::supervise::Supervisor;
 use crate::poll;
 use crate::protocol::socket::MONITOR_SOCK;
 use crate::protocol::{Kind, Rest};
-use crate::record::{EXIT_JSON, ExitRecord, Status};
+use crate::record::{EXIT_JSON, ExitRecord, Status, UNKNOWN_CODE, UNKNOWN_END};
 use crate::time::Time;
 
 /// How long clients other than the foreground one are waited for.
@@ -26,14 +26,13 @@ const PATIENCE: Duration = Duration::from_secs(1);
 impl Supervisor {
     /// Does all that is left once init has ended. Returns whether the container runs again.
     pub(super) fn end(&mut self) -> Result<bool, Errno> {
-        let options = WaitIdOptions::EXITED;
-        let status = waitid(WaitId::PidFd(self.container.pidfd.as_fd()), options)?;
+        let end = self.container.end(&self.state.init)?;
         let finished_at = Time::now();
         // It may have ended in the same instant in which it was executed.
         self.hear_of_start();
         self.container.kill_leftovers();
         self.drain();
-        let mut record = self.record(status.as_ref(), finished_at);
+        let mut record = self.record(end, finished_at);
         let delay = self.plan_restart(&mut record);
         // Before anybody is told: who asks for the events then finds the end among them.
         self.note_end(&record);
@@ -83,24 +82,23 @@ impl Supervisor {
         self.log.finish();
     }
 
-    fn record(&self, status: Option<&WaitIdStatus>, finished_at: Time) -> ExitRecord {
-        let signal = status.and_then(WaitIdStatus::terminating_signal);
-        let signal = signal.and_then(|signal| u8::try_from(signal).ok());
-        let own = status.and_then(WaitIdStatus::exit_status);
-        let own = own.and_then(|code| u8::try_from(code & 0xff).ok());
-        let ended = signal.map(|signal| signal.saturating_add(128)).or(own);
+    fn record(&self, end: End, finished_at: Time) -> ExitRecord {
         let failed = self
             .failure
             .as_ref()
             .filter(|_| self.state.started_at.is_none());
+        let unknown = failed.is_none() && end == End::Unknown;
+        let code = failed.map(|failure| failure.code).or(end.code());
+        let error = failed.map(|failure| failure.message.clone());
         ExitRecord {
             version: ExitRecord::VERSION,
-            code: failed.map(|failure| failure.code).or(ended).unwrap_or(125),
-            signal,
+            code: code.unwrap_or(UNKNOWN_CODE),
+            signal: end.signal(),
+            unknown,
             oom_killed: self.container.was_oom_killed(),
             started_at: self.state.started_at,
             finished_at,
-            error: failed.map(|failure| failure.message.clone()),
+            error: error.or(unknown.then(|| UNKNOWN_END.to_owned())),
             init: self.state.init.clone(),
             log_bytes_lost: self.log.lost(),
             restarts: self.state.restarts,

@@ -91,6 +91,7 @@ fn reason(record: &ExitRecord) -> &'static str {
         ExitRecord {
             signal: Some(_), ..
         } => "signal",
+        ExitRecord { unknown: true, .. } => "unknown",
         _ => "exited",
     }
 }

@@ -7,11 +7,14 @@
 //!                                                             └── the next bundle ── restart: wait
 //! ```
 //! Single-threaded and without a runtime; every signal is blocked (its spawner saw to that), so
-//! nothing but SIGKILL ends it early. The next command then finds init alive and no lock held.
+//! nothing but SIGKILL ends it early. The next command then finds init alive and no lock held, and
+//! executes another monitor, which begins with `adopt` instead of setup.
 
+mod adopt;
 mod cgroup;
 mod client;
 mod container;
+mod end;
 mod ending;
 mod events;
 mod restart;
@@ -42,6 +45,9 @@ const DOOR: i32 = 4;
 /// The number of the pipe for step records, if the arguments say that there is one.
 const EXPLAIN: i32 = 5;
 
+/// The argument of a monitor that takes over a container whose monitor was killed.
+pub(crate) const ADOPT: &str = "adopt";
+
 /// Runs a monitor; `arguments` are those after [`crate::ENTRY`]. Returns the process's exit code.
 ///
 /// To be called by the binary before anything else, in the process [`crate::spawn`] made: the
@@ -64,6 +70,9 @@ pub fn main(arguments: &[OsString]) -> u8 {
     cgroup::leave_callers(&mut explain);
     let bundle = Path::new(bundle);
     let is_said = |said: &str| rest.iter().any(|word| word == said);
+    if is_said(ADOPT) {
+        return code_of(take_over(bundle, &control), &control);
+    }
     let expected = Expected {
         network: is_said("network"),
         bundle: is_said("namespaces").then_some(bundle),
@@ -83,12 +92,25 @@ pub fn main(arguments: &[OsString]) -> u8 {
             Ok(ahead)
         }),
     };
-    match run(told, &control, explain, begin.lease) {
+    code_of(run(told, &control, explain, begin.lease), &control)
+}
+
+/// Tells the spawner of a failure, and returns the process's exit code.
+fn code_of(outcome: Result<(), Failure>, control: &OwnedFd) -> u8 {
+    match outcome {
         Ok(()) => 0,
         Err(failure) => {
-            tell(&control, &failure);
+            tell(control, &failure);
             failure.code
         }
+    }
+}
+
+/// Supervises the container of a bundle whose monitor was killed.
+fn take_over(bundle: &Path, control: &OwnedFd) -> Result<(), Failure> {
+    match adopt::adopt(bundle, nonblocking(control)?)? {
+        Some(supervisor) => supervisor.run().map_err(internal),
+        None => Ok(()),
     }
 }
 
@@ -139,17 +161,25 @@ fn run(
     mut explain: Explainer,
     lease: Option<OwnedFd>,
 ) -> Result<(), Failure> {
-    let internal = |errno: Errno| Failure::new(125, ErrorKind::Internal, &errno);
+    let mut supervisor = setup::setup(told, nonblocking(control)?, &mut explain)?;
+    supervisor.lease = lease;
+    // Nobody waits for the end of the pipe but the reader of the steps, who must not wait for us.
+    drop(explain);
+    supervisor.run().map_err(internal)
+}
+
+fn internal(errno: Errno) -> Failure {
+    Failure::new(125, ErrorKind::Internal, &errno)
+}
+
+/// Returns another descriptor of the spawner's socket, which from now on never waits.
+fn nonblocking(control: &OwnedFd) -> Result<OwnedFd, Failure> {
     let spawner = control
         .try_clone()
         .map_err(|e| Failure::new(125, ErrorKind::of_io(&e), &e))?;
     let flags = fcntl_getfl(&spawner).map_err(internal)?;
     fcntl_setfl(&spawner, flags | OFlags::NONBLOCK).map_err(internal)?;
-    let mut supervisor = setup::setup(told, spawner, &mut explain)?;
-    supervisor.lease = lease;
-    // Nobody waits for the end of the pipe but the reader of the steps, who must not wait for us.
-    drop(explain);
-    supervisor.run().map_err(internal)
+    Ok(spawner)
 }
 
 fn tell(control: &OwnedFd, failure: &Failure) {

@@ -145,6 +145,7 @@ impl Supervisor {
         self.state.restarts = record.restarts;
         record.code = failure.code;
         record.signal = None;
+        record.unknown = false;
         record.oom_killed = false;
         record.finished_at = Time::now();
         record.error = Some(failure.message.clone());

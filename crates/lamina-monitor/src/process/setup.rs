@@ -17,7 +17,9 @@ use crate::config::{MONITOR_JSON, MonitorConfig};
 use crate::log::LogWriter;
 use crate::protocol::Failure;
 use crate::protocol::socket::listen_in;
-use crate::record::{Identity, IdentityError, MONITOR_LOCK, STATE_JSON, State, Status};
+use crate::record::{
+    Identity, IdentityError, MONITOR_LOCK, RecordError, STATE_JSON, State, Status,
+};
 use crate::time::Time;
 
 /// How long a monitor that is about to end is waited for.
@@ -28,7 +30,7 @@ const LIMIT: u64 = 16 << 20;
 
 /// Why a monitor cannot begin.
 #[derive(Debug, thiserror::Error)]
-enum SetupError {
+pub(super) enum SetupError {
     #[error(transparent)]
     Path(#[from] PathError),
     #[error("take the lock of the container's monitor")]
@@ -46,6 +48,8 @@ enum SetupError {
     Socket(#[source] rustix::io::Errno),
     #[error("identify the container's init")]
     Identity(#[from] IdentityError),
+    #[error(transparent)]
+    Record(#[from] RecordError),
 }
 
 impl SetupError {
@@ -60,6 +64,7 @@ impl SetupError {
             Self::Version { .. } => ErrorKind::Unsupported,
             Self::Socket(errno) => ErrorKind::of_io(&(*errno).into()),
             Self::Identity(error) => error.kind(),
+            Self::Record(error) => error.kind(),
         }
     }
 }
@@ -96,32 +101,52 @@ pub(super) fn setup(
         ahead,
     };
     let made = make(&bundle, &state_dir, &documents, wanted, explain)?;
-    let log_dir = state_dir.try_clone().map_err(SetupError::from)?;
-    let config = documents.config;
-    let mut supervisor = Supervisor {
-        log: LogWriter::new(log_dir, config.log.clone()),
-        config,
+    let mut supervisor = Held {
+        config: documents.config,
         bundle,
         state_dir,
-        lock: Some(lock),
-        listener: Some(listener),
-        clients: Vec::new(),
-        container: made.container,
-        state: made.state,
-        is_starting: start,
-        is_taken: false,
-        rest: None,
-        stdin: made.ours.stdin,
-        outputs: made.ours.outputs,
-        delay: Duration::ZERO,
-        failure: None,
-        lease: None,
-        buffer: Vec::new(),
-    };
-    let mut client = Client::new(spawner, Role::Foreground);
-    supervisor.greet(&mut client);
-    supervisor.clients.push(client);
+        lock,
+        listener,
+    }
+    .supervisor(made)?;
+    supervisor.is_starting = start;
+    supervisor.welcome(Client::new(spawner, Role::Foreground));
     Ok(supervisor)
+}
+
+/// What a supervisor has before its container.
+pub(super) struct Held {
+    pub(super) config: MonitorConfig,
+    pub(super) bundle: Dir,
+    pub(super) state_dir: Dir,
+    pub(super) lock: Lock,
+    pub(super) listener: OwnedFd,
+}
+
+impl Held {
+    pub(super) fn supervisor(self, made: Made) -> Result<Supervisor, SetupError> {
+        let log_dir = self.state_dir.try_clone()?;
+        Ok(Supervisor {
+            log: LogWriter::new(log_dir, self.config.log.clone()),
+            config: self.config,
+            bundle: self.bundle,
+            state_dir: self.state_dir,
+            lock: Some(self.lock),
+            listener: Some(self.listener),
+            clients: Vec::new(),
+            container: made.container,
+            state: made.state,
+            is_starting: false,
+            is_taken: false,
+            rest: None,
+            stdin: made.ours.stdin,
+            outputs: made.ours.outputs,
+            delay: Duration::ZERO,
+            failure: None,
+            lease: None,
+            buffer: Vec::new(),
+        })
+    }
 }
 
 /// A container that is set up, and recorded.
@@ -199,7 +224,7 @@ fn read_documents(bundle: &Dir, explain: &mut Explainer) -> Result<Documents, Se
     )
 }
 
-/// Reads the documents of the next run.
+/// Reads the documents of a run that another monitor has begun, or of the next.
 pub(super) fn next_documents(bundle: &Dir) -> Result<Documents, Failure> {
     Ok(parse_documents(bundle)?)
 }

@@ -7,7 +7,9 @@
 use std::os::fd::OwnedFd;
 
 use lamina_fs::{At, Dir, PathError};
-use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Uid, fchown, mkfifoat, openat, unlinkat};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, fchown, fstat, mkfifoat, openat, unlinkat,
+};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 
@@ -66,6 +68,26 @@ pub(super) fn pipes(
     Ok((theirs, ours))
 }
 
+/// Opens the pipes of a program that another monitor has begun, as far as they are there: a
+/// terminal has gone with that monitor.
+pub(super) fn reopen(bundle: &Dir) -> Vec<Output> {
+    let reopened = FIFOS.into_iter().filter_map(|(name, stream)| {
+        let fd = open_ours(bundle, name).ok()?;
+        let kind = FileType::from_raw_mode(fstat(&fd).ok()?.st_mode);
+        (kind == FileType::Fifo).then_some(Output {
+            fd,
+            stream,
+            at_end: false,
+        })
+    });
+    reopened.collect()
+}
+
+fn open_ours(bundle: &Dir, name: &str) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::NONBLOCK;
+    openat(bundle, name, flags, Mode::empty())
+}
+
 fn stdin(
     bundle: &Dir,
     owner: (u32, u32),
@@ -101,8 +123,7 @@ fn fifo(
     .at("make", path())?;
     let flags = OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let both = openat(bundle, name, flags | OFlags::RDWR, Mode::empty()).at("open", path())?;
-    let read = flags | OFlags::RDONLY | OFlags::NONBLOCK;
-    let ours = openat(bundle, name, read, Mode::empty()).at("open", path())?;
+    let ours = open_ours(bundle, name).at("open", path())?;
     // Refused past a limit per user; the default size works too.
     let _ = fcntl_setpipe_size(&both, PIPE_SIZE);
     // Otherwise opening /dev/stdout is refused to a program that is not root.

@@ -176,7 +176,11 @@ impl Supervisor {
         if !is_owner || self.clients.len() >= MOST_CLIENTS {
             return;
         }
-        let mut client = Client::new(socket, Role::Watching);
+        self.welcome(Client::new(socket, Role::Watching));
+    }
+
+    /// Takes a client in, and tells it what there is.
+    pub(super) fn welcome(&mut self, mut client: Client) {
         // Between two runs there is no process to tell of.
         if self.state.status != Status::Exited {
             self.greet(&mut client);
@@ -185,7 +189,7 @@ impl Supervisor {
     }
 
     /// Tells a client which process init is and how far it has come.
-    pub(super) fn greet(&self, client: &mut Client) {
+    fn greet(&self, client: &mut Client) {
         let json = serde_json::to_vec(&self.state).unwrap_or_default();
         client.send(Kind::Created, &json, Some(self.container.pidfd.as_fd()));
         if self.state.status == Status::Running {

@@ -1,14 +1,28 @@
 //! A cgroup that another process has made, found again by its path.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use lamina_types::ContainerId;
+use oci_spec::runtime::Spec;
 use rustix::fs::{Access, access};
 use rustix::process::Pid;
 
 use super::hierarchy::{self, Hierarchies, Version};
 use super::{Cgroup, CgroupError, Member, procs, read_file};
 
+/// Returns the path of a container's cgroup, below the root of every hierarchy.
+pub(crate) fn path_of(spec: &Spec, id: &ContainerId) -> PathBuf {
+    let linux = spec.linux().as_ref();
+    let named = linux.and_then(|linux| linux.cgroups_path().clone());
+    named.unwrap_or_else(|| PathBuf::from(format!("/lamina/lamina-{id}")))
+}
+
 impl Cgroup {
+    /// Finds the cgroup of a container that another process has made by this specification.
+    pub fn of_container(spec: &Spec, id: &ContainerId) -> Result<Option<Self>, CgroupError> {
+        Self::find(&path_of(spec, id))
+    }
+
     /// Finds the cgroup `path` in every hierarchy that has it; `None` where none has.
     pub fn find(path: &Path) -> Result<Option<Self>, CgroupError> {
         let hierarchies = Hierarchies::discover()?;

@@ -28,6 +28,7 @@ use serde::{Deserialize, Serialize};
 
 pub use error::CgroupError;
 use error::io_error;
+pub(crate) use existing::path_of;
 use hierarchy::{Hierarchies, Version};
 use plan::Write;
 

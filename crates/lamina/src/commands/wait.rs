@@ -41,6 +41,7 @@ fn state(engine: &Engine, id: &ContainerId) -> Outcome<Value> {
 fn ended(app: &App, engine: &Engine, id: &ContainerId) -> Outcome<u64> {
     let bundle = app.run.join("containers").join(id.as_str());
     loop {
+        engine.supervise(id).map_err(Failure::from)?;
         if let Ok(mut session) = lamina_monitor::connect(&bundle)
             && let Ok(exit) = session.wait()
         {

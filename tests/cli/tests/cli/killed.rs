@@ -3,12 +3,14 @@
 use std::fs::{read_dir, read_to_string};
 use std::process::{Child, Stdio};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lamina_testkit::Host;
 use lamina_testkit::registry::{Fault, MemoryImage, Registry, Reply};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+
+use crate::wait_for;
 
 const FOREVER: [&str; 3] = ["minimal", "sleep", "1000"];
 
@@ -32,18 +34,6 @@ fn kill_all(pids: &[Pid]) {
             let stat = read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
             (stat.is_empty() || stat.contains(") Z ")).then_some(())
         });
-    }
-}
-
-/// Waits until `found` returns something.
-fn wait_for<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    loop {
-        if let Some(value) = found() {
-            return value;
-        }
-        assert!(Instant::now() < deadline, "{what} did not come");
-        sleep(Duration::from_millis(5));
     }
 }
 

@@ -12,6 +12,7 @@
 //! - `fsck`: damage, and the other commands in a damaged store;
 //! - `ledger`: what things take on the disk, and what keeps them;
 //! - `logs`: where output goes, and finding something in it;
+//! - `orphans`: containers whose monitor was killed;
 //! - `lists`: what lists and documents show;
 //! - `images`: the life of an image without a registry;
 //! - `registries`: logins and tags;
@@ -29,6 +30,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
 mod alter;
 mod causes;
 mod commit;
@@ -43,6 +47,7 @@ mod killed;
 mod ledger;
 mod lists;
 mod logs;
+mod orphans;
 mod parallel;
 mod pause;
 mod power;
@@ -56,3 +61,15 @@ mod tty;
 mod undo;
 mod volumes;
 mod watch;
+
+/// Waits until `found` returns something.
+pub(crate) fn wait_for<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        if let Some(value) = found() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "{what} did not come");
+        sleep(Duration::from_millis(5));
+    }
+}

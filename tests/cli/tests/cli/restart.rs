@@ -13,11 +13,11 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 /// The status of a container as `inspect` tells it.
-fn status(host: &Host, name: &str) -> String {
+pub(crate) fn status(host: &Host, name: &str) -> String {
     host.ok(&["inspect", "-f", "{{.State.Status}}", name])
 }
 
-fn wait_for_status(host: &Host, name: &str, wanted: &str) {
+pub(crate) fn wait_for_status(host: &Host, name: &str, wanted: &str) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while status(host, name) != wanted {
         assert!(
@@ -29,7 +29,7 @@ fn wait_for_status(host: &Host, name: &str, wanted: &str) {
     }
 }
 
-fn monitor_of(host: &Host, name: &str) -> Pid {
+pub(crate) fn monitor_of(host: &Host, name: &str) -> Pid {
     let id = host.ok(&["inspect", "-f", "{{.Id}}", name]);
     let state = host.root().join("containers").join(id).join("state.json");
     let state: Value = serde_json::from_str(&read_to_string(state).unwrap()).unwrap();
@@ -37,7 +37,7 @@ fn monitor_of(host: &Host, name: &str) -> Pid {
     Pid::from_raw(i32::try_from(pid).unwrap()).unwrap()
 }
 
-fn clear(host: &Host) {
+pub(crate) fn clear(host: &Host) {
     host.remove_containers();
     host.sweep();
 }

@@ -1,0 +1,160 @@
+//! Containers whose monitor was killed: they go on, and the next command brings supervision back.
+
+use std::fs::{read, read_dir, read_to_string};
+use std::process::Stdio;
+
+use lamina_testkit::Host;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::restart::{clear, monitor_of, status, wait_for_status};
+use crate::wait_for;
+
+/// Kills the monitor of a container, and waits until it is dead.
+fn orphan(host: &Host, name: &str) -> Pid {
+    let monitor = monitor_of(host, name);
+    kill_process(monitor, Signal::KILL).unwrap();
+    wait_for("the end of the monitor", || {
+        (!is_alive(monitor)).then_some(())
+    });
+    monitor
+}
+
+fn is_alive(pid: Pid) -> bool {
+    let stat = read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    !stat.is_empty() && !stat.contains(") Z ")
+}
+
+/// Returns how many monitors a container has.
+fn monitors(host: &Host, name: &str) -> usize {
+    let id = host.ok(&["inspect", "-f", "{{.Id}}", name]);
+    let bundle = host.run_root().join("containers").join(id);
+    let is_one = |words: &[u8]| {
+        let mut words = words.split(|byte| *byte == 0).skip(1);
+        let bundle = bundle.to_str().unwrap().as_bytes();
+        words.next() == Some(b"__monitor") && words.next() == Some(bundle)
+    };
+    let processes = read_dir("/proc").unwrap().flatten();
+    let words = processes.filter_map(|process| read(process.path().join("cmdline")).ok());
+    words.filter(|words| is_one(words)).count()
+}
+
+/// Returns the exit codes of all runs that ended, as they were told.
+fn codes(host: &Host) -> String {
+    let format = "{{.Actor.Attributes.exitCode}} {{.Actor.Attributes.name}}";
+    let words = [
+        "events",
+        "--since",
+        "1h",
+        "--until",
+        "0s",
+        "-f",
+        "event=die",
+    ];
+    host.ok(&[&words[..], &["-f", "type=container", "--format", format]].concat())
+}
+
+/// Counts lines as fast as files are asked for, and ends well when it is told to.
+const COUNT: &str = "trap 'exit 7' TERM; i=0; while :; do i=$((i+1)); echo line $i; \
+                     while ! [ -e /go ]; do sleep 0.01; done; rm /go; done";
+
+#[test]
+fn privileged_the_next_command_brings_supervision_back() {
+    let host = Host::new();
+    let words = ["run", "-d", "--name", "one", "minimal", "sh", "-c", COUNT];
+    host.ok(&words);
+    host.ok(&["rename", "one", "two"]);
+    let killed = orphan(&host, "two");
+    // The truth is told, and nothing done about it.
+    assert_eq!(status(&host, "two"), "running");
+    assert!(
+        host.ok(&["ps", "--format", "{{.Status}}"])
+            .starts_with("Up")
+    );
+    assert_eq!(
+        (monitors(&host, "two"), monitor_of(&host, "two")),
+        (0, killed)
+    );
+    // Many commands at once, one monitor.
+    let commands = [
+        &["logs", "two"][..],
+        &["top", "two"],
+        &["exec", "two", "true"],
+    ];
+    let words = (0..36).map(|n| commands[n % 3]);
+    let spawned = words.map(|words| {
+        let mut command = host.command(words);
+        command.stdout(Stdio::null()).spawn().unwrap()
+    });
+    for mut child in spawned.collect::<Vec<_>>() {
+        assert!(child.wait().unwrap().success());
+    }
+    assert_eq!(monitors(&host, "two"), 1);
+    assert_ne!(monitor_of(&host, "two"), killed);
+    // Output is logged again.
+    host.ok(&["exec", "two", "sh", "-c", ": >/go"]);
+    wait_for("the second line", || {
+        (host.ok(&["logs", "two"]) == "line 1\nline 2").then_some(())
+    });
+    // How it ends is its own word, though this monitor is not its parent.
+    host.ok(&["stop", "two"]);
+    let format = "{{.State.Status}} {{.State.ExitCode}} {{.State.Error}}";
+    assert_eq!(
+        host.ok(&["inspect", "-f", format, "two"]).trim_end(),
+        "exited 7"
+    );
+    assert_eq!(host.ok(&["wait", "two"]), "7");
+    assert_eq!(codes(&host), "7 two");
+    clear(&host);
+}
+
+#[test]
+fn privileged_what_is_adopted_ends_as_any_other() {
+    let host = Host::new();
+    let script = "while ! [ -e /go ]; do sleep 0.01; done; rm /go; exit 4";
+    let run = ["run", "-d", "--restart", "on-failure:1", "--name", "one"];
+    host.ok(&[&run[..], &["minimal", "sh", "-c", script]].concat());
+    for runs in 1..=2 {
+        let killed = orphan(&host, "one");
+        // It may be ended by what it does.
+        host.lamina(&["exec", "one", "sh", "-c", ": >/go"]);
+        if runs == 1 {
+            // The policy holds, and counts on.
+            wait_for("the second run", || {
+                let restarts = host.ok(&["inspect", "-f", "{{.RestartCount}}", "one"]);
+                let is_again = restarts == "1" && status(&host, "one") == "running";
+                (is_again && monitor_of(&host, "one") != killed).then_some(())
+            });
+        }
+    }
+    assert_eq!(host.ok(&["wait", "one"]), "4");
+    wait_for_status(&host, "one", "exited");
+    // One that goes with its run, and one with a terminal, which its monitor took along.
+    for (flags, name) in [(&["--rm"][..], "two"), (&["-t"], "three")] {
+        let run = [
+            &["run", "-d", "--name", name],
+            flags,
+            &["minimal", "sleep", "1000"],
+        ];
+        host.ok(&run.concat());
+        orphan(&host, name);
+        host.ok(&["exec", name, "true"]);
+        assert_eq!(monitors(&host, name), 1);
+        host.ok(&["stop", "-t", "0", name]);
+    }
+    wait_for("the removal", || {
+        (host.ok(&["ps", "-a", "--format", "{{.Names}}"]) == "three\none").then_some(())
+    });
+    assert_eq!(codes(&host), "4 one\n4 one\n137 two\n137 three");
+    // Killed while nobody watches: that is not known, and does not stand in the way.
+    host.ok(&["start", "three"]);
+    orphan(&host, "three");
+    let pid: i32 = host
+        .ok(&["inspect", "-f", "{{.State.Pid}}", "three"])
+        .parse()
+        .unwrap();
+    kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+    wait_for_status(&host, "three", "exited");
+    assert_eq!(host.ok(&["wait", "three"]), "255");
+    host.ok(&["start", "three"]);
+    clear(&host);
+}

@@ -3,12 +3,15 @@
 //! After each kill one `lamina ps -a` is given, as a user would, and then nothing of the run may
 //! be left: no process, mount, cgroup, snapshot, record, lease, bundle or rubbish; and the next run
 //! works. The command's exit code must be one that is true of what happened. `stay` does the same
-//! with the commands that visit a container that runs. `--short` takes a
+//! with the commands that visit a container that runs, `orphan` with the monitor of one that goes on
+//! without it. `--short` takes a
 //! sample of the calls, with a stride that differs from role to role; `--full` takes every call.
 //! `store` does the same with the commands that change the store.
 //! `--storage-mode=MODE` has every command in that mode.
 
 mod checks;
+mod killer;
+mod orphan;
 mod places;
 mod stay;
 mod store;
@@ -21,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
+use killer::Outcome;
 pub(crate) use places::Places;
 
 use crate::{debian, shell};
@@ -36,14 +40,13 @@ const ROLES: [(&str, usize, &[i32]); 4] = [
 ];
 /// After this many kills a run is given besides.
 const RUN_EVERY: usize = 10;
-/// Seconds after which a run that lost a process counts as hung.
-const PATIENCE: &str = "20";
 /// How long a monitor may take to end.
 const SETTLING: Duration = Duration::from_secs(3);
 /// More calls than any role makes: the loop ends when a role ran out of them.
 const MOST_CALLS: usize = 5_000;
 
-/// Runs the loop. `--store` leaves out the kills of a run, `--only=WORD` also the commands without
+/// Runs the loop. `--orphan` kills the monitor of a container in the background only; `--store`
+/// leaves out the kills of a run, `--only=WORD` also the commands without
 /// that word in their name; `--no-build` takes the binary there is.
 pub(crate) fn run(words: &[&str]) -> Result<()> {
     debian::install(&debian::TESTS[..1])?;
@@ -67,6 +70,10 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
     }
     let host = Host::new(mode.copied())?;
     let mut wrong = Vec::new();
+    if words.contains(&"--orphan") {
+        orphan::run(&host, full, &mut wrong)?;
+        return verdict(&wrong);
+    }
     for (role, stride, codes) in ROLES {
         let stride = if full { 1 } else { stride };
         let begun = Instant::now();
@@ -86,6 +93,7 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
     }
     host.run_works()?;
     stay::run(&host, full, &mut wrong)?;
+    orphan::run(&host, full, &mut wrong)?;
     drop(host);
     store::run(
         mode.unwrap_or(&"--storage-mode=auto"),
@@ -105,12 +113,6 @@ fn verdict(wrong: &[String]) -> Result<()> {
         );
     }
     Ok(())
-}
-
-/// What the killer printed, and what lamina said on stderr.
-struct Outcome {
-    words: String,
-    stderr: String,
 }
 
 /// A store and a run directory of our own, with an image of one busybox.
@@ -227,28 +229,6 @@ impl Host {
             self.sweep();
         }
         Ok(Some(call))
-    }
-
-    fn kill(&self, role: &str, n: usize, words: &[&str]) -> Result<Outcome> {
-        let mut command = Command::new(&self.killer);
-        command
-            .args([role, &n.to_string(), PATIENCE])
-            .arg(shell::binary("debug"))
-            .args(&self.mode)
-            .args(words);
-        command
-            .env("LAMINA_ROOT", self.root())
-            .env("LAMINA_RUN", self.run_root());
-        let output = command.stdin(Stdio::null()).output()?;
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
-        Ok(Outcome {
-            words: text(&output.stdout)
-                .lines()
-                .last()
-                .unwrap_or("no answer")
-                .to_owned(),
-            stderr: text(&output.stderr),
-        })
     }
 
     fn run_works(&self) -> Result<()> {

@@ -16,8 +16,9 @@ use super::checks::{
     again_and_empty, again_and_gone, comes_back, comes_back_from_here, committed_again,
     migrated_again, pulled_again, pushed_again, saved_again, volumes_again,
 };
+use super::killer::PATIENCE;
 use super::places::{Places, Registry, tar};
-use super::{MOST_CALLS, PATIENCE, entries};
+use super::{MOST_CALLS, entries};
 use crate::shell;
 
 const MIGRATE: &str = "system migrate";

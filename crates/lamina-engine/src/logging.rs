@@ -8,6 +8,8 @@ use lamina_monitor::{LogConfig, LogDriver, SinkAddress, SinkConfig, SinkProtocol
 use lamina_types::{ContainerId, ErrorKind};
 use serde::{Deserialize, Serialize};
 
+use crate::container::list::labels;
+use crate::process;
 use crate::record::Record;
 use crate::request::CreateRequest;
 
@@ -23,6 +25,20 @@ const FACILITIES: [&str; 24] = [
     "local7",
 ];
 const DAEMON: u8 = 3;
+
+/// The options of `json-file`.
+const JSON_FILE: [&str; 10] = [
+    "max-size",
+    "max-file",
+    "compress",
+    "labels",
+    "labels-regex",
+    "env",
+    "env-regex",
+    "tag",
+    "mode",
+    "max-buffer-size",
+];
 
 /// What becomes of the output, as it was asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,6 +88,8 @@ pub(crate) struct Who<'a> {
     pub(crate) id: &'a ContainerId,
     pub(crate) name: &'a str,
     pub(crate) image: &'a str,
+    pub(crate) labels: &'a BTreeMap<String, String>,
+    pub(crate) env: &'a [String],
 }
 
 /// Refuses what no monitor could do.
@@ -80,6 +98,8 @@ pub(crate) fn check(request: &CreateRequest, id: &ContainerId) -> Result<(), Log
         id,
         name: "",
         image: "",
+        labels: &BTreeMap::new(),
+        env: &[],
     };
     request.log.plan(&LogConfig::default(), who).map(drop)
 }
@@ -87,10 +107,13 @@ pub(crate) fn check(request: &CreateRequest, id: &ContainerId) -> Result<(), Log
 /// Returns what the monitor of a container does with its output.
 pub(crate) fn of(record: &Record, default: &LogConfig) -> LogConfig {
     let image = record.request.image.familiar();
+    let plan = process::plan(&record.request, &record.image_config, &record.id);
     let who = Who {
         id: &record.id,
         name: record.name.as_str(),
         image: &image,
+        labels: &labels(&record.request.labels, &record.image_config),
+        env: &plan.map(|plan| plan.env).unwrap_or_default(),
     };
     // What cannot be done was refused when the container was made.
     let planned = record.request.log.plan(default, who);
@@ -115,7 +138,7 @@ impl LogRequest {
         who: Who<'_>,
     ) -> Result<LogConfig, LogRequestError> {
         let known: &[&str] = match self.driver() {
-            "json-file" => &["max-size", "max-file", "mode", "max-buffer-size"],
+            "json-file" => &JSON_FILE,
             "none" if self.options.is_empty() => &[],
             "none" => return Err(LogRequestError::None),
             "syslog" => &[
@@ -142,7 +165,10 @@ impl LogRequest {
         let mut config = default.clone();
         match self.driver() {
             "none" => config.driver = LogDriver::None,
-            "json-file" => self.sizes(&mut config)?,
+            "json-file" => {
+                self.sizes(&mut config)?;
+                config.attributes = self.attributes(who)?;
+            }
             _ => {
                 config.driver = LogDriver::Sink;
                 config.sink = Some(self.sink(who)?);
@@ -184,7 +210,47 @@ impl LogRequest {
             let count = u32::try_from(count).ok().filter(|count| *count > 0);
             config.max_files = count.ok_or_else(few)?;
         }
+        if let Some(text) = self.option("compress") {
+            let bad = || format!("strconv.ParseBool: parsing {text:?}: invalid syntax");
+            let wanted = boolean(text).ok_or_else(|| LogRequestError::Value(bad()))?;
+            if wanted && config.max_files < 2 {
+                let text =
+                    "compress cannot be true when max-file is less than 2 or max-size is not set";
+                return Err(LogRequestError::Value(text.to_owned()));
+            }
+            config.compress = wanted;
+        }
         Ok(())
+    }
+
+    /// Returns what entries are marked with: the labels and variables that are asked for.
+    fn attributes(&self, who: Who<'_>) -> Result<BTreeMap<String, String>, LogRequestError> {
+        for option in ["labels-regex", "env-regex"] {
+            if self.option(option).is_some() {
+                let text = format!("{option} is not supported: name them with labels and env");
+                return Err(LogRequestError::Value(text));
+            }
+        }
+        let mut found = BTreeMap::new();
+        if let Some(template) = self.option("tag") {
+            found.insert("tag".to_owned(), tag(template, who));
+        }
+        let asked = |option| {
+            self.option(option)
+                .into_iter()
+                .flat_map(|text| text.split(','))
+        };
+        for name in asked("labels") {
+            let value = who.labels.get(name);
+            found.extend(value.map(|value| (name.to_owned(), value.clone())));
+        }
+        for name in asked("env") {
+            // The last of a name counts, as for the program.
+            let mut variables = who.env.iter().rev().filter_map(|pair| pair.split_once('='));
+            let value = variables.find(|(key, _)| *key == name);
+            found.extend(value.map(|(_, value)| (name.to_owned(), value.to_owned())));
+        }
+        Ok(found)
     }
 
     fn sink(&self, who: Who<'_>) -> Result<SinkConfig, LogRequestError> {
@@ -214,6 +280,15 @@ impl LogRequest {
             fields: BTreeMap::new(),
             tag,
         })
+    }
+}
+
+/// Reads a truth value as Docker's options have it.
+fn boolean(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
     }
 }
 
@@ -281,105 +356,4 @@ fn address(text: Option<&str>) -> Result<SinkAddress, LogRequestError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn plan(driver: &str, options: &[(&str, &str)]) -> Result<LogConfig, String> {
-        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        let request = LogRequest {
-            driver: (!driver.is_empty()).then(|| driver.to_owned()),
-            options: options.iter().map(own).collect(),
-        };
-        let id = ContainerId::from_random([0xab; 32]);
-        let who = Who {
-            id: &id,
-            name: "web",
-            image: "bb",
-        };
-        let planned = request.plan(&LogConfig::default(), who);
-        planned.map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn errors_are_dockers() {
-        let long = "failed to initialize logging driver: ";
-        for (driver, options, expected) in [
-            (
-                "nope",
-                &[][..],
-                "error looking up logging plugin nope: plugin \"nope\" not found",
-            ),
-            (
-                "none",
-                &[("max-size", "1m")],
-                "invalid logging opts for driver none",
-            ),
-            (
-                "",
-                &[("foo", "x")],
-                "unknown log opt 'foo' for json-file log driver",
-            ),
-            (
-                "journald",
-                &[("foo", "x")],
-                "unknown log opt 'foo' for journald log driver",
-            ),
-            (
-                "",
-                &[("mode", "foo")],
-                "logger: logging mode not supported: foo",
-            ),
-            (
-                "",
-                &[("max-buffer-size", "1m")],
-                "logger: max-buffer-size option is only supported with 'mode=non-blocking'",
-            ),
-            (
-                "syslog",
-                &[("syslog-facility", "foo")],
-                "invalid syslog facility",
-            ),
-            (
-                "syslog",
-                &[("syslog-address", "foo")],
-                "syslog-address should be in form proto://address, got foo",
-            ),
-        ] {
-            assert_eq!(plan(driver, options).unwrap_err(), expected);
-        }
-        for (option, value, expected) in [
-            ("max-size", "x", "invalid size: 'x'"),
-            ("max-file", "0", "max-file cannot be less than 1"),
-            (
-                "max-file",
-                "x",
-                "strconv.Atoi: parsing \"x\": invalid syntax",
-            ),
-        ] {
-            let error = plan("json-file", &[(option, value)]).unwrap_err();
-            assert_eq!(error, format!("{long}{expected}"));
-        }
-    }
-
-    #[test]
-    fn options_reach_the_monitor() {
-        let files = plan("", &[("max-size", "1m"), ("max-file", "5")]).unwrap();
-        assert_eq!((files.max_size, files.max_files), (1_000_000, 5));
-        assert_eq!(files.driver, LogDriver::JsonFile);
-        assert_eq!(plan("none", &[]).unwrap().driver, LogDriver::None);
-        let options = [
-            ("syslog-address", "udp://127.0.0.1"),
-            ("syslog-facility", "local7"),
-            ("tag", "{{.Name}}/{{.ID}}"),
-        ];
-        let sink = plan("syslog", &options).unwrap().sink.unwrap();
-        assert_eq!(sink.protocol, SinkProtocol::Syslog { facility: 23 });
-        assert_eq!(
-            sink.address,
-            SinkAddress::Udp("127.0.0.1:514".parse().unwrap())
-        );
-        assert_eq!(sink.tag, "web/abababababab");
-        let sink = plan("journald", &[]).unwrap().sink.unwrap();
-        assert_eq!(sink.fields["CONTAINER_NAME"], "web");
-    }
-}
+mod tests;

@@ -98,6 +98,11 @@ pub struct LogConfig {
     pub max_size: u64,
     /// How many files are kept, the current one included; at least 1.
     pub max_files: u32,
+    /// Whether the full ones are packed.
+    pub compress: bool,
+    /// What every entry is marked with.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: BTreeMap<String, String>,
     /// Whom it is sent to, of [`LogDriver::Sink`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sink: Option<SinkConfig>,
@@ -153,12 +158,14 @@ pub enum LogDriver {
 }
 
 impl Default for LogConfig {
-    /// Rotated by default, at 10 MB, three files: a chatty container never fills the disk.
+    /// Rotated by default, at 10 MB, three files, the full ones packed: a chatty container never fills the disk.
     fn default() -> Self {
         Self {
             driver: LogDriver::JsonFile,
             max_size: 10_000_000,
             max_files: 3,
+            compress: true,
+            attributes: BTreeMap::new(),
             sink: None,
         }
     }

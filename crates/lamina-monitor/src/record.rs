@@ -68,6 +68,9 @@ pub struct State {
     /// How often the container was started again since somebody started it.
     #[serde(default, skip_serializing_if = "is_no_restart")]
     pub restarts: u32,
+    /// Bytes of output the log could not take so far, as in [`ExitRecord`].
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub log_bytes_lost: u64,
 }
 
 impl State {

@@ -49,6 +49,8 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
         Some(&"start") => sections.push(start::run(rounds.unwrap_or(40))?),
         Some(&"pull") => sections.push(pull::run(rounds.unwrap_or(3))?),
         Some(&"life") => sections.push(life::run(part, rounds.unwrap_or(20))?),
+        // Its rounds are seconds.
+        Some(&"logs") => sections.push(life::run(Some("logs"), rounds.unwrap_or(60))?),
         Some(&"store") => sections.push(store::run(part, rounds.unwrap_or(60))?),
         Some(&"all") => {
             sections.push(start::run(rounds.unwrap_or(40))?);
@@ -56,7 +58,7 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
             sections.push(life::run(None, 20)?);
             sections.push(store::run(None, 60)?);
         }
-        _ => bail!("bench what? start, pull, life, store or all"),
+        _ => bail!("bench what? start, pull, life, logs, store or all"),
     }
     for section in &sections {
         println!("\n{section}");

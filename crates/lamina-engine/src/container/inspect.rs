@@ -174,7 +174,7 @@ impl Engine {
 
 fn state_value(state: &ContainerState) -> Value {
     let time = |time: Option<Time>| time.map_or(NEVER.to_owned(), |time| time.to_string());
-    json!({
+    let mut value = json!({
         "Status": state.status.as_str(),
         "Running": state.status.is_running(),
         "Paused": state.status == ContainerStatus::Paused,
@@ -186,7 +186,12 @@ fn state_value(state: &ContainerState) -> Value {
         "Error": state.error,
         "StartedAt": time(state.started_at),
         "FinishedAt": time(state.finished_at),
-    })
+    });
+    // Nothing that Docker has; so only where there is something to say.
+    if state.log_bytes_lost > 0 {
+        value["LogBytesLost"] = state.log_bytes_lost.into();
+    }
+    value
 }
 
 fn namespace(mode: NamespaceMode) -> &'static str {

@@ -51,6 +51,12 @@ impl LogsError {
 }
 
 impl Engine {
+    /// Returns how many bytes of a container's output the log could not take.
+    pub fn log_bytes_lost(&self, id: &ContainerId) -> u64 {
+        let state = self.load(id).map(|container| container.state());
+        state.map_or(0, |state| state.map_or(0, |state| state.log_bytes_lost))
+    }
+
     /// Reads the log of a container, running or not; never slows the container down.
     pub fn logs(
         &self,

@@ -27,6 +27,8 @@ pub struct ContainerState {
     pub finished_at: Option<Time>,
     /// How often it was started again since somebody started it.
     pub restarts: u32,
+    /// Bytes of output that the log could not take.
+    pub log_bytes_lost: u64,
 }
 
 /// Docker's words for the states of a container.
@@ -78,6 +80,7 @@ impl ContainerState {
         started_at: None,
         finished_at: None,
         restarts: 0,
+        log_bytes_lost: 0,
     };
 
     /// Returns the column of `ps`: `Up 3 seconds`, `Exited (0) 2 minutes ago`, `Created`.
@@ -126,6 +129,7 @@ impl Container {
                     pid: state.init.pid,
                     started_at: state.started_at,
                     restarts: state.restarts,
+                    log_bytes_lost: state.log_bytes_lost,
                     ..ContainerState::NEW
                 }
             }
@@ -139,6 +143,7 @@ impl Container {
                 exit_code: UNKNOWN_CODE,
                 started_at: state.started_at,
                 restarts: state.restarts,
+                log_bytes_lost: state.log_bytes_lost,
                 error: UNKNOWN_END.to_owned(),
                 ..ContainerState::NEW
             },
@@ -169,6 +174,7 @@ fn exited(exit: ExitRecord) -> ContainerState {
         started_at: exit.started_at,
         finished_at: Some(exit.finished_at),
         restarts: exit.restarts,
+        log_bytes_lost: exit.log_bytes_lost,
     }
 }
 

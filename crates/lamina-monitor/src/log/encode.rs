@@ -1,16 +1,42 @@
 //! One entry as a line of JSON, and where lines and characters may be cut.
 
+use std::collections::BTreeMap;
+
 use super::{MAX_CONTENT, Stream};
 use crate::time::Time;
 
 /// Writes entries; remembers the text of the second it wrote last, since times come in bursts.
 #[derive(Debug, Default)]
 pub(super) struct Encoder {
+    /// What every entry is marked with, as the entry's member.
+    attributes: Vec<u8>,
     second: Option<i64>,
     text: String,
 }
 
 impl Encoder {
+    pub(super) fn new(attributes: &BTreeMap<String, String>) -> Self {
+        let mut member = Vec::new();
+        for (name, value) in attributes {
+            let before: &[u8] = match member.is_empty() {
+                true => b",\"attrs\":{\"",
+                false => b",\"",
+            };
+            member.extend_from_slice(before);
+            escape(&mut member, name.as_bytes());
+            member.extend_from_slice(b"\":\"");
+            escape(&mut member, value.as_bytes());
+            member.push(b'"');
+        }
+        if !member.is_empty() {
+            member.push(b'}');
+        }
+        Self {
+            attributes: member,
+            ..Self::default()
+        }
+    }
+
     /// Appends the entry of `content` to `out`.
     pub(super) fn entry(&mut self, out: &mut Vec<u8>, content: &[u8], stream: Stream, time: Time) {
         out.extend_from_slice(b"{\"log\":\"");
@@ -21,9 +47,11 @@ impl Encoder {
             }
         }
         out.extend_from_slice(match stream {
-            Stream::Stdout => b"\",\"stream\":\"stdout\",\"time\":\"",
-            Stream::Stderr => b"\",\"stream\":\"stderr\",\"time\":\"",
+            Stream::Stdout => b"\",\"stream\":\"stdout\"",
+            Stream::Stderr => b"\",\"stream\":\"stderr\"",
         });
+        out.extend_from_slice(&self.attributes);
+        out.extend_from_slice(b",\"time\":\"");
         self.time(out, time);
         out.extend_from_slice(b"\"}\n");
     }

@@ -1,54 +1,105 @@
-//! The files of a log, by name and by what they are.
+//! The files of a log: which there are, in which order, and the lines in them.
+//!
+//! The file being written has the same name for ever; a full one gets the next number, and so its
+//! place among the others for good: no later rotation renames it, and packing it changes the end
+//! of its name only.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::FileExt;
 
 use lamina_fs::{At, Dir, PathError};
 use rustix::fs::{OFlags, fstat, renameat};
 
 use super::LOG_FILE;
+use super::pack::Content;
 use crate::config::LogConfig;
-
-/// More files are never looked for.
-const MOST: u32 = 1000;
 
 /// A line longer than this is none of ours and is dropped.
 const LONGEST: usize = 1 << 20;
 
-/// During a rotation one name is missing for a moment; so two in a row are the end.
-const GAPS: u32 = 1;
+/// How often the folder is listed before it counts as empty.
+const LISTINGS: u32 = 2;
 
-/// Returns the name of the `age`-th file, 0 being the current one.
-fn name(age: u32) -> String {
-    match age {
-        0 => LOG_FILE.to_owned(),
-        age => format!("{LOG_FILE}.{age}"),
-    }
+/// How often the folder is looked at again because it has changed meanwhile.
+const LOOKS: u32 = 100;
+
+/// Returns the name of a full file.
+pub(super) fn name(number: u64) -> String {
+    format!("json.{number}.log")
 }
 
-/// Moves every file up by one name, the oldest out; afterwards there is no current file.
-pub(super) fn rotate(dir: &Dir, config: &LogConfig) -> Result<(), PathError> {
-    let oldest = config.max_files.clamp(1, MOST) - 1;
-    if oldest == 0 {
-        return dir.unlink(LOG_FILE);
-    }
-    for age in (0..oldest).rev() {
-        let (from, to) = (name(age), name(age + 1));
-        match renameat(dir, &from, dir, &to).at("rename", dir.path().join(&from)) {
-            Err(error) if error.is_not_found() => {}
-            other => other?,
+/// Returns the name of a full file that is packed.
+pub(super) fn packed_name(number: u64) -> String {
+    format!("json.{number}.log.gz")
+}
+
+/// Returns the number of a full file, packed or not.
+fn number_of(name: &OsStr) -> Option<u64> {
+    let name = name.to_str()?;
+    let name = name.strip_suffix(".gz").unwrap_or(name);
+    let number = name.strip_prefix("json.")?.strip_suffix(".log")?;
+    number.parse().ok()
+}
+
+/// Lists the numbers of the full files, the oldest first.
+///
+/// A listing may miss a file whose name is changed meanwhile, as that of one that is packed just
+/// now; so its neighbours are asked for by name.
+pub(super) fn numbers(dir: &Dir) -> Result<Vec<u64>, PathError> {
+    for _ in 0..LISTINGS {
+        let entries = dir.entries()?;
+        let found = entries.iter().filter_map(|entry| number_of(&entry.name));
+        let Some((mut low, mut high)) = found.fold(None, |bounds, number| {
+            let (low, high) = bounds.unwrap_or((number, number));
+            Some((number.min(low), number.max(high)))
+        }) else {
+            continue;
+        };
+        while low > 1 && exists(dir, low - 1)? {
+            low -= 1;
         }
+        while exists(dir, high + 1)? {
+            high += 1;
+        }
+        return Ok((low..=high).collect());
     }
-    Ok(())
+    Ok(Vec::new())
+}
+
+fn exists(dir: &Dir, number: u64) -> Result<bool, PathError> {
+    // In this order: it has the second name before the first goes.
+    Ok(dir.exists(name(number))? || dir.exists(packed_name(number))?)
+}
+
+/// Puts the current file among the full ones and drops the oldest; afterwards there is no current
+/// one. Returns the number it has got.
+pub(super) fn rotate(dir: &Dir, config: &LogConfig) -> Result<Option<u64>, PathError> {
+    let kept = usize::try_from(config.max_files.saturating_sub(1)).unwrap_or(usize::MAX);
+    let numbers = numbers(dir)?;
+    let number = numbers.last().map_or(1, |last| last + 1);
+    let path = || dir.path().join(LOG_FILE);
+    match kept {
+        0 => dir.unlink(LOG_FILE)?,
+        _ => renameat(dir, LOG_FILE, dir, name(number)).at("rename", path())?,
+    }
+    let too_many = (numbers.len() + 1).saturating_sub(kept);
+    for old in numbers.into_iter().take(too_many) {
+        // What cannot go now goes with the next rotation.
+        let _ = (dir.unlink(name(old)), dir.unlink(packed_name(old)));
+    }
+    Ok((kept > 0).then_some(number))
 }
 
 /// A file open for reading, and the complete lines in it.
 #[derive(Debug)]
 pub(super) struct LogFile {
-    file: File,
-    inode: u64,
+    content: Content,
+    /// Its number; of the current one that which it gets when it is full.
+    number: u64,
+    /// Of the file that was the current one when it was opened.
+    inode: Option<u64>,
     offset: u64,
     buffer: Vec<u8>,
     start: usize,
@@ -56,61 +107,86 @@ pub(super) struct LogFile {
     searched: usize,
 }
 
+/// Opens a file of the log; `None` if it is not there.
+fn open(dir: &Dir, name: &str) -> Result<Option<File>, PathError> {
+    match dir.open_file(name, OFlags::RDONLY | OFlags::NONBLOCK) {
+        Err(error) if error.is_not_found() => Ok(None),
+        other => Ok(Some(other?)),
+    }
+}
+
+fn inode_of(file: &File, dir: &Dir) -> Result<u64, PathError> {
+    let stat = fstat(file.as_fd()).at("stat", dir.path().join(LOG_FILE))?;
+    Ok(stat.st_ino)
+}
+
 impl LogFile {
-    pub(super) fn open(dir: &Dir, age: u32) -> Result<Option<Self>, PathError> {
-        let file = match dir.open_file(name(age), OFlags::RDONLY | OFlags::NONBLOCK) {
-            Err(error) if error.is_not_found() => return Ok(None),
-            other => other?,
-        };
-        let inode = fstat(file.as_fd())
-            .at("stat", dir.path().join(name(age)))?
-            .st_ino;
-        Ok(Some(Self {
-            file,
+    fn new(content: Content, number: u64, inode: Option<u64>) -> Self {
+        Self {
+            content,
+            number,
             inode,
             offset: 0,
             buffer: Vec::new(),
             start: 0,
             searched: 0,
-        }))
+        }
     }
 
-    /// Opens all files, the oldest first.
-    ///
-    /// From the current one upwards: files move in that direction, so none is missed, and one seen
-    /// twice is known by its inode.
-    pub(super) fn open_all(dir: &Dir) -> Result<Vec<Self>, PathError> {
-        let mut files: Vec<Self> = Vec::new();
-        let mut missing = 0;
-        for age in 0..MOST {
-            match Self::open(dir, age)? {
-                Some(file) if files.iter().all(|f| f.inode != file.inode) => files.push(file),
-                Some(_) => {}
-                None => missing += 1,
-            }
-            if missing > GAPS {
-                break;
+    /// Opens a full file; `None` if it has been dropped.
+    fn open_full(dir: &Dir, number: u64) -> Result<Option<Self>, PathError> {
+        // In this order: it is packed under the other name before this one goes.
+        if let Some(file) = open(dir, &name(number))? {
+            return Ok(Some(Self::new(Content::plain(file), number, None)));
+        }
+        let file = open(dir, &packed_name(number))?;
+        Ok(file.map(|file| Self::new(Content::packed(file), number, None)))
+    }
+
+    /// Opens all files from a number on, the oldest first.
+    pub(super) fn open_from(dir: &Dir, first: u64) -> Result<Vec<Self>, PathError> {
+        // The current one first: it is what a rotation takes from us.
+        let current = Self::open_current(dir)?;
+        let mut files = Vec::new();
+        for number in numbers(dir)? {
+            // What was rotated between the two looks is the file that is open already.
+            if number >= first && current.as_ref().is_none_or(|file| file.number != number) {
+                files.extend(Self::open_full(dir, number)?);
             }
         }
-        files.reverse();
+        files.extend(current);
+        // It may have been dropped already.
+        files.sort_by_key(|file| file.number);
         Ok(files)
     }
 
-    /// Returns the age this file has now; `None` if it has been rotated out.
-    pub(super) fn age(&self, dir: &Dir) -> Result<Option<u32>, PathError> {
-        let mut missing = 0;
-        for age in 0..MOST {
-            match dir.stat(name(age)) {
-                Ok(stat) if stat.st_ino == self.inode => return Ok(Some(age)),
-                Ok(_) => {}
-                Err(error) if error.is_not_found() => missing += 1,
-                Err(error) => return Err(error),
-            }
-            if missing > GAPS {
-                break;
+    /// Opens the current file; `None` if there is none yet.
+    fn open_current(dir: &Dir) -> Result<Option<Self>, PathError> {
+        for _ in 0..LOOKS {
+            let Some(file) = open(dir, LOG_FILE)? else {
+                return Ok(None);
+            };
+            let number = numbers(dir)?.last().map_or(1, |last| last + 1);
+            let inode = inode_of(&file, dir)?;
+            // Else it was rotated meanwhile, and it is not sure which number it got.
+            if is_current(dir, inode)? {
+                return Ok(Some(Self::new(Content::plain(file), number, Some(inode))));
             }
         }
         Ok(None)
+    }
+
+    /// Returns whether this file is still written to.
+    pub(super) fn is_current(&self, dir: &Dir) -> Result<bool, PathError> {
+        match self.inode {
+            Some(inode) => is_current(dir, inode),
+            None => Ok(false),
+        }
+    }
+
+    /// Returns the number of the file that follows this.
+    pub(super) fn next_number(&self) -> u64 {
+        self.number + 1
     }
 
     pub(super) fn seek(&mut self, offset: u64) {
@@ -153,10 +229,19 @@ impl LogFile {
         let kept = self.buffer.len();
         self.searched = kept;
         self.buffer.resize(kept + (32 << 10), 0);
-        let read = self.file.read_at(&mut self.buffer[kept..], self.offset);
+        let read = self.content.read_at(&mut self.buffer[kept..], self.offset);
         let length = *read.as_ref().unwrap_or(&0);
         self.buffer.truncate(kept + length);
         self.offset += u64::try_from(length).unwrap_or(0);
         read.map(|length| length > 0)
+    }
+}
+
+/// Returns whether an inode that is held open is that of the current file.
+fn is_current(dir: &Dir, inode: u64) -> Result<bool, PathError> {
+    match dir.stat(LOG_FILE) {
+        Ok(stat) => Ok(stat.st_ino == inode),
+        Err(error) if error.is_not_found() => Ok(false),
+        Err(error) => Err(error),
     }
 }

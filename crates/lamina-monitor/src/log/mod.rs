@@ -2,23 +2,28 @@
 //!
 //! ```text
 //! <state_dir>/log/
-//!   json.log       {"log":"text\n","stream":"stdout","time":"2026-01-31T09:30:00.000000001Z"}
-//!   json.log.1     the file before it, and so on; the oldest is overwritten
+//!   json.log         {"log":"text\n","stream":"stdout","time":"2026-01-31T09:30:00.000000001Z"}
+//!   json.8.log       the full file before it, not packed yet
+//!   json.7.log.gz    the one before that; the oldest is dropped
 //! ```
 //! A line of output longer than 16 KiB becomes several entries, of which only the last ends with
 //! `\n`; so does output that ends without a newline. stdout and stderr are cut into lines apart
 //! from each other. Bytes that are not UTF-8 become U+FFFD, as Docker writes them.
 //!
-//! The monitor is the only writer. Files only move up by one name, so that a reader that has one
-//! open finds its successor; what has been written is never lost to a reader that keeps up.
+//! The monitor is the only writer. A full file gets the next number and keeps it, so that a reader
+//! that has one open finds its successor; what has been written is never lost to a reader that keeps
+//! up, whether files are rotated, packed or dropped meanwhile.
 
 mod encode;
 mod files;
+mod pack;
 mod reader;
 mod sink;
 #[cfg(test)]
 mod tests;
 mod writer;
+
+use std::collections::BTreeMap;
 
 use lamina_fs::PathError;
 use lamina_types::ErrorKind;
@@ -26,6 +31,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::time::Time;
 
+pub(crate) use pack::pack;
 pub use reader::{ReadOptions, Reader, read};
 pub(crate) use writer::LogWriter;
 
@@ -58,6 +64,9 @@ pub struct Entry {
     pub stream: Stream,
     /// When it was read from the program.
     pub time: Time,
+    /// What it was marked with: labels and variables that the log was asked to tell.
+    #[serde(rename = "attrs", default)]
+    pub attributes: BTreeMap<String, String>,
 }
 
 impl Entry {

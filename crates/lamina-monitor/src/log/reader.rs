@@ -101,7 +101,7 @@ impl Reader<'_> {
         if let Some(watch) = &self.watch {
             watch.add(&dir)?;
         }
-        let mut files = LogFile::open_all(&dir)?;
+        let mut files = LogFile::open_from(&dir, 0)?;
         if let Some(tail) = self.options.tail {
             skip_to_tail(&dir, &mut files, tail)?;
         }
@@ -164,34 +164,16 @@ impl Reader<'_> {
         let Some(dir) = &self.dir else {
             return Ok(false);
         };
-        let Some(file) = self.files.back() else {
-            self.files = LogFile::open_all(dir)?.into();
-            return Ok(!self.files.is_empty());
-        };
-        let next = match file.age(dir)? {
-            Some(0) => return Ok(false),
-            Some(age) => LogFile::open(dir, age - 1)?,
-            // More has been written than is kept: go on with the oldest there is.
-            None => {
-                let files = LogFile::open_all(dir)?;
-                let found = !files.is_empty();
-                self.files.extend(files);
-                return Ok(found);
-            }
+        let first = match self.files.back() {
+            Some(file) if file.is_current(dir)? => return Ok(false),
+            Some(file) => file.next_number(),
+            None => 0,
         };
         // In the middle of a rotation the successor does not exist yet.
-        let Some(next) = next else {
-            return Ok(false);
-        };
-        // If files moved on while we opened it, it may be the one after the next.
-        let adjacent = match (file.age(dir)?, next.age(dir)?) {
-            (Some(ours), Some(its)) => ours == its + 1,
-            _ => false,
-        };
-        if adjacent {
-            self.files.push_back(next);
-        }
-        Ok(true)
+        let next = LogFile::open_from(dir, first)?;
+        let found = !next.is_empty();
+        self.files.extend(next);
+        Ok(found)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Writer and reader together: cutting, rotation, tail, follow.
 
+use std::collections::BTreeMap;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,6 +17,8 @@ fn config(max_size: u64, max_files: u32) -> LogConfig {
         driver: LogDriver::JsonFile,
         max_size,
         max_files,
+        compress: false,
+        attributes: BTreeMap::new(),
         sink: None,
     }
 }
@@ -107,7 +110,7 @@ fn rotation_keeps_the_newest_files_within_their_size() {
         names.push(entry.file_name().into_string().unwrap());
     }
     names.sort();
-    assert_eq!(names, ["json.log", "json.log.1", "json.log.2"]);
+    assert_eq!(names, ["json.14.log", "json.15.log", "json.log"]);
     let entries = all(&dir, ReadOptions::default());
     let numbers = entries.iter().map(|e| e.content.trim().parse().unwrap());
     let numbers: Vec<u32> = numbers.collect();
@@ -305,4 +308,76 @@ fn a_log_goes_on_after_its_writer_was_killed_in_the_middle() {
             .collect();
         assert_eq!(rest, format!("{inner}after\n"), "{length}");
     }
+}
+
+#[test]
+fn attributes_are_dockers_and_are_read() {
+    let root = tempfile::tempdir().unwrap();
+    let marked = LogConfig {
+        attributes: [("tier", "a \"b\""), ("HOME", "/")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into(),
+        ..LogConfig::default()
+    };
+    let (dir, mut writer) = open(root.path(), marked.clone());
+    writer.write(Stream::Stderr, b"text\n");
+    let text = fs::read_to_string(root.path().join(LOG_DIR).join(LOG_FILE)).unwrap();
+    let start =
+        r#"{"log":"text\n","stream":"stderr","attrs":{"HOME":"/","tier":"a \"b\""},"time":""#;
+    assert!(text.starts_with(start), "{text}");
+    let entries = all(&dir, tail(1));
+    assert_eq!(entries[0].attributes, marked.attributes);
+}
+
+/// Follows while files are rotated and packed by another: every line comes once, in its order.
+#[test]
+fn nothing_is_lost_to_a_reader_while_files_are_packed() {
+    const LINES: usize = 20_000;
+    let root = tempfile::tempdir().unwrap();
+    let (dir, mut writer) = open(root.path(), config(20_000, 1000));
+    writer.write(Stream::Stdout, b"line 0\n");
+    let is_over = AtomicBool::new(false);
+    let follower = read(
+        &dir,
+        ReadOptions {
+            follow: Some(Box::new(|| !is_over.load(Ordering::Acquire))),
+            ..ReadOptions::default()
+        },
+    )
+    .unwrap();
+    let number = |entry: Entry| -> usize {
+        entry
+            .content
+            .trim_start_matches("line ")
+            .trim()
+            .parse()
+            .unwrap()
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for at in 1..LINES {
+                writer.write(Stream::Stdout, format!("line {at}\n").as_bytes());
+            }
+            is_over.store(true, Ordering::Release);
+        });
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Acquire) {
+                pack(&dir, &|| false).unwrap();
+            }
+        });
+        let seen: Vec<usize> = follower.map(|entry| number(entry.unwrap())).collect();
+        assert_eq!(seen, (0..LINES).collect::<Vec<_>>());
+    });
+    pack(&dir, &|| false).unwrap();
+    let names = dir.open_at(LOG_DIR).unwrap().entries().unwrap();
+    let is_plain = |name: &str| !name.ends_with(".gz") && name != LOG_FILE;
+    let plain = names.iter().filter(|e| is_plain(e.name.to_str().unwrap()));
+    assert_eq!(plain.count(), 0, "all full files are packed");
+    let again: Vec<usize> = all(&dir, ReadOptions::default())
+        .into_iter()
+        .map(number)
+        .collect();
+    assert_eq!(again, (0..LINES).collect::<Vec<_>>());
+    let last: Vec<usize> = all(&dir, tail(3000)).into_iter().map(number).collect();
+    assert_eq!(last, (LINES - 3000..LINES).collect::<Vec<_>>());
 }

@@ -37,6 +37,8 @@ pub(crate) struct LogWriter {
     encoder: Encoder,
     sink: Option<Sink>,
     lost: u64,
+    is_failing: bool,
+    wants_packing: bool,
 }
 
 #[derive(Debug)]
@@ -50,13 +52,15 @@ impl LogWriter {
     pub(crate) fn new(state_dir: Dir, config: LogConfig) -> Self {
         Self {
             sink: config.sink.clone().map(Sink::new),
+            encoder: Encoder::new(&config.attributes),
             state_dir,
             config,
             target: None,
             lines: [Vec::new(), Vec::new()],
             out: Vec::new(),
-            encoder: Encoder::default(),
             lost: 0,
+            is_failing: false,
+            wants_packing: false,
         }
     }
 
@@ -81,6 +85,16 @@ impl LogWriter {
             self.entry(stream, content.as_bytes(), Time::now());
             self.flush();
         }
+    }
+
+    /// Returns whether the last that was written was lost.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.is_failing
+    }
+
+    /// Returns whether there are full files to be packed since this was asked last.
+    pub(crate) fn wants_packing(&mut self) -> bool {
+        mem::take(&mut self.wants_packing)
     }
 
     /// Takes in what the program wrote.
@@ -152,9 +166,11 @@ impl LogWriter {
         let Some(target) = self.target.take() else {
             return;
         };
-        if rotate(&target.dir, &self.config).is_err() {
-            // Better a file that is too long than a lost line; tried again at the next entry.
-            self.target = Some(target);
+        match rotate(&target.dir, &self.config) {
+            Ok(full) => self.wants_packing |= full.is_some() && self.config.compress,
+            // Better a file that is too long than a lost line; tried again at the next entry. Where
+            // only the oldest could not be dropped, the next rotation does that.
+            Err(_) => self.target = Some(target),
         }
     }
 
@@ -162,7 +178,8 @@ impl LogWriter {
         if self.out.is_empty() {
             return;
         }
-        if self.append().is_err() {
+        self.is_failing = self.append().is_err();
+        if self.is_failing {
             self.lost += u64::try_from(self.out.len()).unwrap_or(0);
         }
         self.out.clear();

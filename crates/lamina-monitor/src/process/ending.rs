@@ -32,6 +32,7 @@ impl Supervisor {
         self.hear_of_start();
         self.container.kill_leftovers();
         self.drain();
+        self.stop_packing();
         let mut record = self.record(end, finished_at);
         let delay = self.plan_restart(&mut record);
         // Before anybody is told: who asks for the events then finds the end among them.

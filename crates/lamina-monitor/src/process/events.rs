@@ -60,6 +60,27 @@ impl Supervisor {
         Journal::new(&events.dir).append(&told.collect::<Vec<_>>());
     }
 
+    /// Tells how much output the log could not take: as soon as that happens, and with the sum when
+    /// it takes output again. The same full disk may have no room for the word either.
+    pub(super) fn note_loss(&mut self) {
+        let lost = self.log.lost();
+        let is_failing = self.log.is_failing();
+        if lost == self.state.log_bytes_lost || is_failing && self.is_loss_tried {
+            return;
+        }
+        self.is_loss_tried = is_failing;
+        let told = mem::replace(&mut self.state.log_bytes_lost, lost);
+        if self.publish_state().is_err() {
+            self.state.log_bytes_lost = told;
+            return;
+        }
+        if let Some(events) = &self.config.events {
+            let lost = event(events, "log_lost", &self.config.id.to_string())
+                .with("bytes", (lost - told).to_string());
+            Journal::new(&events.dir).append(&[lost]);
+        }
+    }
+
     /// Tells that a client has removed the container.
     pub(super) fn note_removal(&self) {
         if let Some(events) = &self.config.events {

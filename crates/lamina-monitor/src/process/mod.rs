@@ -17,6 +17,7 @@ mod container;
 mod end;
 mod ending;
 mod events;
+mod packing;
 mod restart;
 mod setup;
 mod stdio;
@@ -56,6 +57,9 @@ pub fn main(arguments: &[OsString]) -> u8 {
     let [bundle, rest @ ..] = arguments else {
         return 125;
     };
+    if rest.first().is_some_and(|word| word == packing::PACK) {
+        return packing::main(bundle);
+    }
     let (Ok(control), Ok(_door)) = (inherited::take(CONTROL), inherited::take(DOOR)) else {
         return 125;
     };

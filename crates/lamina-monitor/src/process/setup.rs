@@ -128,6 +128,8 @@ impl Held {
         let log_dir = self.state_dir.try_clone()?;
         Ok(Supervisor {
             log: LogWriter::new(log_dir, self.config.log.clone()),
+            packer: None,
+            is_loss_tried: false,
             config: self.config,
             bundle: self.bundle,
             state_dir: self.state_dir,
@@ -196,6 +198,7 @@ fn record(
         created_at: Time::now(),
         started_at: None,
         restarts,
+        log_bytes_lost: 0,
     };
     let former = match state_dir.read(STATE_JSON, LIMIT) {
         Err(error) if error.is_not_found() => None,

@@ -47,6 +47,10 @@ pub(super) struct Supervisor {
     pub(super) stdin: Option<OwnedFd>,
     pub(super) outputs: Vec<Output>,
     pub(super) log: LogWriter,
+    /// The other end is held by the process that packs the log.
+    pub(super) packer: Option<OwnedFd>,
+    /// Whether telling of the present loss of output was tried.
+    pub(super) is_loss_tried: bool,
     /// Why the program could not be executed.
     pub(super) failure: Option<Failure>,
     /// How long was waited before the present run, after a restart.
@@ -64,6 +68,7 @@ enum Token {
     Listener,
     Stdin,
     Output(usize),
+    Packer,
     Init,
 }
 
@@ -81,6 +86,7 @@ impl Supervisor {
                     Token::Listener => self.accept(),
                     Token::Stdin => self.feed(),
                     Token::Output(index) => drop(self.carry(index)),
+                    Token::Packer => self.packer_ended(),
                     Token::Init => has_ended = true,
                 }
             }
@@ -125,6 +131,9 @@ impl Supervisor {
             for (index, output) in self.outputs.iter().enumerate() {
                 add(Token::Output(index), output.fd.as_fd(), PollFlags::IN);
             }
+        }
+        if let Some(packer) = &self.packer {
+            add(Token::Packer, packer.as_fd(), PollFlags::IN);
         }
         add(Token::Init, self.container.pidfd.as_fd(), PollFlags::IN);
         poll::wait(&mut fds, None)?;
@@ -304,6 +313,8 @@ impl Supervisor {
         for client in &mut self.clients {
             client.output(output.stream, bytes);
         }
+        self.pack();
+        self.note_loss();
         length
     }
 

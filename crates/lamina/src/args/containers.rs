@@ -261,6 +261,9 @@ pub(crate) struct LogsArgs {
     /// Show logs before a timestamp (e.g. "2013-01-02T13:23:37Z") or relative (e.g. "42m")
     #[arg(long, value_name = "TIME")]
     pub(crate) until: Option<String>,
+    /// Show extra details provided to logs
+    #[arg(long)]
+    pub(crate) details: bool,
     /// Only lines that contain this text
     #[arg(long, value_name = "TEXT")]
     pub(crate) grep: Option<String>,

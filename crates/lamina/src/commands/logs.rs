@@ -1,5 +1,6 @@
 //! `logs`.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::mem;
 
@@ -41,6 +42,12 @@ impl Verb for LogsArgs {
         for entry in grep.iter_mut().flat_map(Grep::rest) {
             self.show(&entry)?;
         }
+        let lost = engine.log_bytes_lost(&id);
+        if lost > 0 {
+            ui::err(&format!(
+                "warning: {lost} bytes of output are not in the log: it could not be written\n"
+            ));
+        }
         Ok(exit_codes::SUCCESS)
     }
 }
@@ -51,8 +58,34 @@ impl LogsArgs {
             true => format!("{} ", entry.time),
             false => String::new(),
         };
-        write(entry.stream, &(stamp + &entry.content))
+        let details = match self.details {
+            true => details(&entry.attributes) + " ",
+            false => String::new(),
+        };
+        write(entry.stream, &(stamp + &details + &entry.content))
     }
+}
+
+/// Returns what an entry was marked with, as Docker writes it.
+fn details(attributes: &BTreeMap<String, String>) -> String {
+    let pairs = attributes.iter();
+    let pairs = pairs.map(|(name, value)| escape(name) + "=" + &escape(value));
+    pairs.collect::<Vec<_>>().join(",")
+}
+
+/// Escapes as for the query of a URL.
+fn escape(text: &str) -> String {
+    let mut escaped = String::new();
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                escaped.push(byte.into());
+            }
+            b' ' => escaped.push('+'),
+            other => escaped.push_str(&format!("%{other:02X}")),
+        }
+    }
+    escaped
 }
 
 /// Lets lines through that contain a text; a long line is in several entries.

@@ -1,11 +1,15 @@
 //! `--log-driver`, `--log-opt`, and `logs` of what they keep.
 
 use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use insta::assert_snapshot;
 use lamina_cli_tests::transcript;
-use lamina_testkit::Host;
+use lamina_testkit::{Host, Outcome};
+
+use crate::wait_for;
 
 #[test]
 fn privileged_output_goes_where_it_was_asked_to_go() {
@@ -115,6 +119,131 @@ fn privileged_logs_are_searched_by_line() {
     ");
     assert_snapshot!(transcript(&host, &["logs", "--grep", "as", "-n", "1", "box"]), @"last[exit 0]");
     assert_snapshot!(transcript(&host, &["logs", "--grep", "nothing", "box"]), @"[exit 0]");
+    host.remove_containers();
+    host.sweep();
+}
+
+/// Writes numbers as fast as a shell can.
+const NUMBERS: &str = "i=0; while [ $i -lt 40000 ]; do i=$((i+1)); echo $i; done";
+
+/// Returns the first and the last of numbers that follow each other.
+fn numbers(printed: &str) -> (u32, u32) {
+    let mut numbers = printed.lines().map(|line| line.parse::<u32>().unwrap());
+    let first = numbers.next().unwrap();
+    let last = numbers.fold(first, |last, number| {
+        assert_eq!(number, last + 1);
+        number
+    });
+    (first, last)
+}
+
+/// Returns the names of the files of a container's log.
+fn files(host: &Host, name: &str) -> Vec<String> {
+    let log = host.ok(&["inspect", "-f", "{{.LogPath}}", name]);
+    let files = std::fs::read_dir(Path::new(&log).parent().unwrap()).unwrap();
+    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    names.collect()
+}
+
+#[test]
+fn privileged_no_line_is_lost_to_rotation() {
+    let host = Host::new();
+    let run = [
+        "run",
+        "-d",
+        "--label",
+        "tier=a b",
+        "--log-opt",
+        "labels=tier,none",
+        "-e",
+        "A=1",
+        "--log-opt",
+        "env=A",
+        "--log-opt",
+        "max-size=200k",
+    ];
+    let staying = format!("{NUMBERS}; while ! [ -e /go ]; do sleep 0.05; done");
+    for (name, files, script) in [
+        ("all", "max-file=100", NUMBERS),
+        ("some", "max-file=3", &staying),
+    ] {
+        let named = [
+            "--name",
+            name,
+            "--log-opt",
+            files,
+            "minimal",
+            "sh",
+            "-c",
+            script,
+        ];
+        host.ok(&[&run[..], &named].concat());
+    }
+    assert_eq!(numbers(&host.ok(&["logs", "-f", "all"])), (1, 40000));
+    assert_eq!(numbers(&host.ok(&["logs", "all"])), (1, 40000));
+    assert_eq!(
+        numbers(&host.ok(&["logs", "-n", "15000", "all"])),
+        (25001, 40000)
+    );
+    assert_eq!(
+        host.ok(&["logs", "--details", "-n", "1", "all"]),
+        "A=1,tier=a+b 40000"
+    );
+    // Whole, while it is packed and after that.
+    let is_packed = |name: &String| name == "json.log" || name.ends_with(".log.gz");
+    wait_for("packed files", || {
+        let printed = host.ok(&["logs", "some"]);
+        let is_whole = printed.ends_with("\n40000");
+        let (first, _) = is_whole.then(|| numbers(&printed))?;
+        let found = files(&host, "some");
+        (first > 20000 && found.len() == 3 && found.iter().all(is_packed)).then_some(())
+    });
+    host.ok(&["exec", "some", "touch", "/go"]);
+    host.remove_containers();
+    host.sweep();
+}
+
+#[test]
+fn privileged_output_that_the_disk_refuses_is_told_of() {
+    let host = Host::new();
+    let script = "i=0; while [ $i -lt 4000 ]; do i=$((i+1)); echo $i; done; exit 5";
+    let id = host.ok(&["create", "--name", "one", "minimal", "sh", "-c", script]);
+    let log = host.root().join("containers").join(id).join("log");
+    std::fs::create_dir(&log).unwrap();
+    // A disk that is full before long.
+    let mounted = Outcome::of(
+        Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"])
+            .arg(&log),
+    );
+    assert_eq!(mounted.code, 0, "{}", mounted.stderr);
+    // The program goes on, and whoever is attached misses nothing.
+    let started = host.lamina(&["start", "-a", "one"]);
+    assert_eq!((started.code, numbers(&started.stdout)), (5, (1, 4000)));
+    let logs = host.lamina(&["logs", "one"]);
+    // What is there is whole; short lines may have fitted where long ones did not.
+    let lines = logs.stdout.lines().map(|line| line.parse().unwrap());
+    let lines: Vec<u32> = lines.collect();
+    assert!(lines.is_sorted() && lines[0] == 1 && lines.len() < 4000);
+    let lost = host.ok(&["inspect", "-f", "{{.State.LogBytesLost}}", "one"]);
+    assert!(lost.parse::<u64>().unwrap() > 100_000, "{lost}");
+    let told = format!("{lost} bytes of output are not in the log");
+    assert!(logs.stderr.contains(&told), "{}", logs.stderr);
+    let events = [
+        "events",
+        "--since",
+        "1h",
+        "--until",
+        "0s",
+        "-f",
+        "event=log_lost",
+    ];
+    assert!(host.ok(&events).contains(" log_lost "));
+    // Its monitor is about to leave.
+    wait_for("the end of its monitor", || {
+        let unmounted = Outcome::of(Command::new("umount").arg(&log));
+        (unmounted.code == 0).then_some(())
+    });
     host.remove_containers();
     host.sweep();
 }

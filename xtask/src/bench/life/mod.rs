@@ -1,5 +1,6 @@
 //! `bench life`: containers that stay: started in the background, entered, listed, by the thousand.
 
+mod logs;
 mod many;
 mod memory;
 mod short;
@@ -25,12 +26,13 @@ struct Field {
 /// What `bench life PART` can be asked for alone.
 type Part = (&'static str, fn(&Field, usize) -> Result<String>);
 
-const PARTS: [Part; 5] = [
+const PARTS: [Part; 6] = [
     ("detached", short::detached),
     ("exec", short::exec),
     ("memory", memory::run),
     ("parallel", many::parallel),
     ("many", many::thousand),
+    ("logs", logs::run),
 ];
 
 /// Measures everything, or the one part that is named, and returns the section of the page.

@@ -5,6 +5,7 @@ pub mod driver;
 use std::collections::HashMap;
 use std::io::{self, Read};
 
+use bytes::Bytes;
 use lamina_layer::{
     Bodies, Content, Contents, Entry, Kind, Limits, Meta, ObjectId, ObjectIndex, ObjectRef,
     SplitReader, TarReader, TarWriter,
@@ -93,8 +94,8 @@ impl Bodies for Kept {
         Ok(())
     }
 
-    fn data(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.1.extend_from_slice(bytes);
+    fn data(&mut self, bytes: Bytes) -> io::Result<()> {
+        self.1.extend_from_slice(&bytes);
         Ok(())
     }
 

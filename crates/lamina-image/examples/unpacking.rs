@@ -11,10 +11,11 @@
 #![expect(clippy::print_stdout, reason = "a measuring program prints")]
 
 use std::error::Error;
-use std::io::Read as _;
+use std::io::{Cursor, Read as _};
 use std::path::Path;
 use std::time::Instant;
 
+use bytes::Bytes;
 use flate2::bufread::MultiGzDecoder;
 use lamina_layer::{Limits, split, split_with_tree};
 use lamina_snapshot::{ImageLayers, KnownTrees, StorageMode};
@@ -98,6 +99,7 @@ fn floor(path: &Path) -> Outcome<()> {
 fn store(blob: &Path, root: &Path) -> Outcome<()> {
     let mut tar = Vec::new();
     inflate(&std::fs::read(blob)?, |bytes| tar.extend_from_slice(bytes))?;
+    let tar = Bytes::from(tar);
     let diff_id = DiffId(Digest::from_sha256(Sha256::digest(&tar).into()));
     let store = Store::open(root)?;
     let snapshots = lamina_snapshot::open(&store, StorageMode::Erofs)?;
@@ -106,7 +108,8 @@ fn store(blob: &Path, root: &Path) -> Outcome<()> {
         let op = store.ops().begin("measure", &[])?;
         let draft = store.layers().draft_pooled(&op)?;
         let mut pool = PoolWriter::new(&store, &op);
-        let (split, layer) = split_with_tree(tar.as_slice(), draft.split()?, &mut pool, &limits)?;
+        let (split, layer) =
+            split_with_tree(Cursor::new(tar.clone()), draft.split()?, &mut pool, &limits)?;
         draft.index(&split.index(&pool.finish()?))?;
         let layer = layer?;
         let info = LayerInfo {
@@ -118,7 +121,14 @@ fn store(blob: &Path, root: &Path) -> Outcome<()> {
         };
         Ok(((draft, op, layer), info))
     })?;
-    let (alone, _) = fastest(|| Ok(split(tar.as_slice(), std::io::empty(), &mut (), &limits)?))?;
+    let (alone, _) = fastest(|| {
+        Ok(split(
+            Cursor::new(tar.clone()),
+            std::io::empty(),
+            &mut (),
+            &limits,
+        )?)
+    })?;
     let (hashed, _) = fastest(|| Ok(Sha256::digest(&tar)))?;
     let start = Instant::now();
     let (draft, op, layer) = draft;

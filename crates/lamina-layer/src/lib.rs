@@ -45,5 +45,7 @@ pub use split::{
     ObjectRef, RebuildError, Split, SplitEntry, SplitError, SplitReader, StoredParts, rebuild,
     split, split_with_tree,
 };
-pub use tar::{Entry, Kind, Meta, SparsePart, TarError, TarReader, TarWriter, Time, WriteError};
+pub use tar::{
+    Entry, Kind, Meta, SparsePart, TarError, TarReader, TarSource, TarWriter, Time, WriteError,
+};
 pub use tree::{LayerKind, LayerNode, LayerTree, LayerTreeError, Names, NodeId};

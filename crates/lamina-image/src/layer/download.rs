@@ -10,7 +10,8 @@ use lamina_types::Reference;
 use lamina_types::oci::Descriptor;
 
 use super::UnpackError;
-use super::pipe::{CHUNK, Sink};
+use super::buffers::CHUNK;
+use super::pipe::Sink;
 use crate::archive::{Files, PackedLayer};
 use crate::progress::{Phase, Progress};
 

@@ -1,6 +1,7 @@
 //! Layers on their way into the store: fetched, decompressed, hashed, verified and unpacked in one
 //! pass.
 
+mod buffers;
 mod compression;
 mod download;
 mod form;
@@ -21,12 +22,13 @@ use lamina_types::{DiffId, ErrorKind};
 use crate::archive::ArchiveError;
 use crate::fault::StoreFault;
 
+pub(crate) use buffers::CHUNK;
 pub use compression::open as decompress;
 pub(crate) use compression::{Compression, MAGIC};
 pub(crate) use download::{BlobSource, InArchive, Origin, Registry};
 pub use form::LayerForm;
 pub(crate) use jobs::{Job, JobError, take_all};
-pub(crate) use pipe::{CHUNK, Closed, Sink, Source, pipe};
+pub(crate) use pipe::{Closed, Sink, Source, pipe};
 pub use stream::Bounds;
 pub(crate) use stream::stream;
 pub(crate) use take::{BlobUse, Taken, Taker};

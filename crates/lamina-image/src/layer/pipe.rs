@@ -1,38 +1,18 @@
 //! A bounded pipe of recycled buffers between two threads.
 //!
-//! A [`Pool`] owns the buffers; a [`Chunk`] goes back to its pool wherever it is dropped, so a
-//! pipeline holds at most the pool's count and never allocates once it runs. A pipe that ends
-//! without [`Sink::finish`] reads as an error, not as the end: a stage that fails can never make
-//! the next one believe that the data was complete.
+//! A [`Chunk`] goes back to its pipe's buffers wherever it is dropped, so a pipeline holds a
+//! bounded number of them and never allocates once it runs; a stage may hold on to the bytes of
+//! some. A pipe that ends without [`Sink::finish`] reads as an error, not as the end: a stage that
+//! fails can never make the next one believe that the data was complete.
 
 use std::io::{self, BufRead, Read, Write};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-/// The size of a buffer: large enough that hand-overs cost nothing, small enough that what one
-/// stage wrote is still in the cache when the next reads it.
-pub(crate) const CHUNK: usize = 256 << 10;
+use bytes::Bytes;
+use lamina_layer::TarSource;
 
-/// A buffer on its way through a pipeline.
-#[derive(Debug)]
-pub(crate) struct Chunk {
-    buffer: Vec<u8>,
-    length: usize,
-    home: Sender<Vec<u8>>,
-}
-
-impl Chunk {
-    /// Returns the bytes it carries.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.buffer[..self.length]
-    }
-}
-
-impl Drop for Chunk {
-    fn drop(&mut self) {
-        // The pool may be gone already; then so is the buffer.
-        let _ = self.home.send(std::mem::take(&mut self.buffer));
-    }
-}
+use super::buffers::{Buffers, Chunk, Filling};
 
 /// What travels through a pipe.
 #[derive(Debug)]
@@ -43,49 +23,11 @@ pub(crate) enum Message {
     End,
 }
 
-/// A fixed number of buffers.
-#[derive(Debug)]
-struct Pool {
-    free: Receiver<Vec<u8>>,
-    home: Sender<Vec<u8>>,
-    unmade: usize,
-}
-
-impl Pool {
-    fn new(count: usize) -> Self {
-        let (home, free) = channel();
-        Self {
-            free,
-            home,
-            unmade: count,
-        }
-    }
-
-    /// Waits for a free buffer.
-    fn take(&mut self) -> Chunk {
-        let recycled = if self.unmade > 0 {
-            self.free.try_recv().ok()
-        } else {
-            // `home` is held here too, so this cannot be disconnected.
-            self.free.recv().ok()
-        };
-        let buffer = recycled.unwrap_or_else(|| {
-            self.unmade = self.unmade.saturating_sub(1);
-            vec![0; CHUNK]
-        });
-        Chunk {
-            buffer,
-            length: 0,
-            home: self.home.clone(),
-        }
-    }
-}
-
 /// The writing end.
 #[derive(Debug)]
 pub(crate) struct Sink {
-    pool: Pool,
-    current: Option<Chunk>,
+    buffers: Arc<Buffers>,
+    current: Option<Filling>,
     to: Sender<Message>,
 }
 
@@ -98,11 +40,11 @@ pub(crate) struct Source {
     ended: bool,
 }
 
-/// Returns the two ends of a pipe that holds at most `count` buffers.
+/// Returns the two ends of a pipe that has at most `count` buffers on their way.
 pub(crate) fn pipe(count: usize) -> (Sink, Receiver<Message>) {
     let (to, from) = channel();
     let sink = Sink {
-        pool: Pool::new(count),
+        buffers: Buffers::new(count),
         current: None,
         to,
     };
@@ -126,11 +68,11 @@ impl Sink {
         &mut self,
         read: impl FnOnce(&mut [u8]) -> Result<usize, E>,
     ) -> Result<usize, E> {
-        let pool = &mut self.pool;
-        let chunk = self.current.get_or_insert_with(|| pool.take());
-        let count = read(&mut chunk.buffer[chunk.length..])?;
-        chunk.length += count;
-        if chunk.length == chunk.buffer.len() {
+        let buffers = &self.buffers;
+        let filling = self.current.get_or_insert_with(|| buffers.take());
+        let count = read(filling.rest())?;
+        filling.filled(count);
+        if filling.is_full() {
             self.send_current()?;
         }
         Ok(count)
@@ -138,7 +80,8 @@ impl Sink {
 
     fn send_current(&mut self) -> Result<(), Closed> {
         match self.current.take() {
-            Some(chunk) if chunk.length > 0 => {
+            Some(filling) if !filling.is_empty() => {
+                let chunk = filling.send_off();
                 self.to.send(Message::Data(chunk)).map_err(|_| Closed)
             }
             _ => Ok(()),
@@ -204,7 +147,7 @@ impl Tee {
 
     /// Passes a chunk on once all of it was read.
     fn pass(&mut self) -> Result<(), Closed> {
-        match self.current.take_if(|chunk| self.at == chunk.length) {
+        match self.current.take_if(|c| self.at == c.bytes().len()) {
             Some(chunk) => self.to.send(Message::Data(chunk)).map_err(|_| Closed),
             None => Ok(()),
         }
@@ -233,6 +176,12 @@ impl BufRead for Tee {
     }
 }
 
+impl TarSource for Tee {
+    fn share(&mut self, count: usize) -> io::Result<Bytes> {
+        Ok(share(self.current.as_ref(), self.at, count))
+    }
+}
+
 impl Read for Tee {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         read(self, into)
@@ -249,6 +198,11 @@ fn read(from: &mut impl BufRead, into: &mut [u8]) -> io::Result<usize> {
     into[..count].copy_from_slice(&bytes[..count]);
     from.consume(count);
     Ok(count)
+}
+
+/// Returns bytes of a chunk; none at the end.
+fn share(current: Option<&Chunk>, at: usize, count: usize) -> Bytes {
+    current.map_or_else(Bytes::new, |chunk| chunk.bytes().slice(at..at + count))
 }
 
 impl Source {
@@ -276,7 +230,10 @@ impl Source {
 
 impl BufRead for Source {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        let empty = self.current.as_ref().is_none_or(|c| self.at == c.length);
+        let empty = self
+            .current
+            .as_ref()
+            .is_none_or(|c| self.at == c.bytes().len());
         if empty && !self.ended {
             self.current = None;
             self.at = 0;
@@ -294,6 +251,12 @@ impl BufRead for Source {
     }
 }
 
+impl TarSource for Source {
+    fn share(&mut self, count: usize) -> io::Result<Bytes> {
+        Ok(share(self.current.as_ref(), self.at, count))
+    }
+}
+
 impl Read for Source {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         read(self, into)
@@ -302,6 +265,7 @@ impl Read for Source {
 
 #[cfg(test)]
 mod tests {
+    use super::super::buffers::CHUNK;
     use super::*;
     use std::thread;
 
@@ -312,7 +276,6 @@ mod tests {
         let expected = sent.clone();
         let writer = thread::spawn(move || {
             sink.write_all(&sent).unwrap();
-            assert_eq!(sink.pool.unmade, 0);
             sink.finish().unwrap();
         });
         let mut got = Vec::new();

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io::{self, BufReader, Read};
 
+use bytes::Bytes;
 use lamina_testkit::evil_tar;
 use lamina_types::Digest;
 use proptest::prelude::*;
@@ -26,8 +27,8 @@ impl Bodies for Kept {
         Ok(())
     }
 
-    fn data(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.current.extend_from_slice(bytes);
+    fn data(&mut self, bytes: Bytes) -> io::Result<()> {
+        self.current.extend_from_slice(&bytes);
         Ok(())
     }
 

@@ -1,7 +1,8 @@
 //! A tar into a split stream, in one streaming pass.
 
-use std::io::{self, BufRead, Write};
+use std::io::{self, Write};
 
+use bytes::Bytes;
 use lamina_types::{DiffId, Digest};
 
 use super::hashes::Hash;
@@ -9,16 +10,13 @@ use super::rebuild::id_of;
 use super::records::RecordWriter;
 use super::{Content, INLINE_LIMIT, IndexRecord, ObjectId, ObjectIndex, ObjectRef, SplitError};
 use crate::apply::{ApplyError, is_mark};
-use crate::tar::{Entry, Kind, TarReader};
+use crate::tar::{Entry, Kind, TarReader, TarSource};
 use crate::tree::LayerTree;
 use crate::{Limits, TarError};
 
 /// Bytes that both hashes take in turn, where the processor does not do both at once: the second
 /// finds them in the fastest cache.
 const PIECE: usize = 16 << 10;
-/// Bytes that are given on at a time: they are still in the processor's own cache, and the kernel
-/// takes larger pages for larger writes.
-const PART: usize = 128 << 10;
 
 /// Who takes the contents that the stream only refers to.
 ///
@@ -27,8 +25,8 @@ const PART: usize = 128 << 10;
 pub trait Bodies {
     /// A content begins: `entry.stored` bytes, to lie in the regions that `entry.kind` says.
     fn begin(&mut self, entry: &Entry) -> io::Result<()>;
-    /// Its next bytes.
-    fn data(&mut self, bytes: &[u8]) -> io::Result<()>;
+    /// Its next bytes, which may be held on to: they are the buffer of the source.
+    fn data(&mut self, bytes: Bytes) -> io::Result<()>;
     /// It is complete. Returns what it takes on the disk, in units of 512 bytes, if that is known.
     fn end(&mut self, entry: &Entry, object: &ObjectRef) -> io::Result<Option<u64>>;
 }
@@ -39,7 +37,7 @@ impl Bodies for () {
         Ok(())
     }
 
-    fn data(&mut self, _bytes: &[u8]) -> io::Result<()> {
+    fn data(&mut self, _bytes: Bytes) -> io::Result<()> {
         Ok(())
     }
 
@@ -82,7 +80,7 @@ impl Split {
 /// Memory is bounded by `limits` and the number of objects. Entries are not checked beyond what
 /// the tar reader checks: a name that leads out of the layer is passed on as it is.
 pub fn split(
-    tar: impl BufRead,
+    tar: impl TarSource,
     out: impl Write,
     bodies: &mut impl Bodies,
     limits: &Limits,
@@ -93,7 +91,7 @@ pub fn split(
 /// The same, with what [`LayerTree::read`] would make of the stream: without reading it again. An
 /// entry that the tree refuses ends the tree, not the splitting.
 pub fn split_with_tree(
-    tar: impl BufRead,
+    tar: impl TarSource,
     out: impl Write,
     bodies: &mut impl Bodies,
     limits: &Limits,
@@ -106,7 +104,7 @@ pub fn split_with_tree(
 type Tree = Result<LayerTree<Content>, ApplyError>;
 
 fn run(
-    tar: impl BufRead,
+    tar: impl TarSource,
     out: impl Write,
     bodies: &mut impl Bodies,
     limits: &Limits,
@@ -164,7 +162,7 @@ struct Splitter<'b, R, W: Write, B> {
     tree: Option<Tree>,
 }
 
-impl<R: BufRead, W: Write, B: Bodies> Splitter<'_, R, W, B> {
+impl<R: TarSource, W: Write, B: Bodies> Splitter<'_, R, W, B> {
     /// Passes an entry on; returns its object if its content is referred to.
     fn entry(&mut self, entry: Entry) -> Result<Option<IndexRecord>, SplitError> {
         let sparse = matches!(entry.kind, Kind::Sparse { .. });
@@ -234,16 +232,14 @@ impl<R: BufRead, W: Write, B: Bodies> Splitter<'_, R, W, B> {
         self.bodies.begin(entry).map_err(failed)?;
         self.reader.pause_recording();
         loop {
-            let chunk = self.reader.chunk()?;
+            let chunk = self.reader.shared_chunk()?;
             if chunk.is_empty() {
                 break;
             }
-            for part in chunk.chunks(PART) {
-                for piece in part.chunks(PIECE) {
-                    Hash::update_both(&mut self.hash, &mut hash, piece);
-                }
-                self.bodies.data(part).map_err(failed)?;
+            for piece in chunk.chunks(PIECE) {
+                Hash::update_both(&mut self.hash, &mut hash, piece);
             }
+            self.bodies.data(chunk).map_err(failed)?;
         }
         self.reader.record();
         let stored = ObjectId::from_bytes(hash.finish());

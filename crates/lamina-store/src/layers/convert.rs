@@ -10,6 +10,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::thread;
 
+use bytes::Bytes;
 use lamina_fs::{At, Dir, Durability};
 use lamina_layer::{
     Bodies, Content, Contents, Entry, Kind, Limits, ObjectId, ObjectRef, RebuildError, SplitReader,
@@ -226,7 +227,7 @@ fn content(
             Err(error) => return Err(error),
         };
         hash.update(&buffer[..count]);
-        bodies.data(&buffer[..count])?;
+        bodies.data(Bytes::copy_from_slice(&buffer[..count]))?;
         left -= count as u64;
     }
     let stored = ObjectId::from_bytes(hash.finalize().into());

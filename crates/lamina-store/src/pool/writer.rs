@@ -8,10 +8,10 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::FileExt;
 
+use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use lamina_fs::{At, PathError};
 use lamina_layer::{Bodies, Entry, Kind, ObjectId, ObjectRef, SparsePart};
@@ -33,7 +33,8 @@ const IN_MEMORY: u64 = 1 << 20;
 const IN_MEMORY_IF_KNOWN: u64 = 64 << 20;
 /// Files of a batch are open at once.
 const BATCH: usize = 64;
-/// Bytes of a batch that are held in memory.
+/// Bytes of a batch that are held in memory, and with them the rest of the buffers they came in:
+/// for each content two buffers more at the most.
 const BATCH_BYTES: usize = 4 << 20;
 /// Beyond so many keys an operation leases the whole pool.
 const MANY: u64 = 1 << 20;
@@ -49,9 +50,8 @@ pub struct PoolWriter<'a> {
     early: Option<Early>,
     current: Option<Current>,
     pending: Vec<Pending>,
-    /// The contents of the batch that have no file yet, one after the other: memory that is used
-    /// again and again, because making new pages costs more than filling them.
-    held: Vec<u8>,
+    /// How many bytes of the batch have no file yet.
+    held: usize,
     /// What each content takes, in the order they came.
     blocks: Vec<u64>,
     /// How many contents were here, and how many were not.
@@ -62,8 +62,8 @@ pub struct PoolWriter<'a> {
 
 #[derive(Debug)]
 enum Current {
-    /// Where it is in `held`.
-    Held(Range<usize>),
+    /// In the buffers that it came in.
+    Held(Vec<Bytes>),
     File(File),
     /// With the regions that are left.
     Parts(File, Vec<SparsePart>),
@@ -88,7 +88,7 @@ impl<'a> PoolWriter<'a> {
             early: None,
             current: None,
             pending: Vec::new(),
-            held: Vec::new(),
+            held: 0,
             blocks: Vec::new(),
             known: 0,
             unknown: 0,
@@ -117,9 +117,7 @@ impl<'a> PoolWriter<'a> {
     /// Puts one content at hand into the pool; [`PoolWriter::finish`] makes sure that it is there.
     pub fn put(&mut self, bytes: &[u8]) -> Result<ObjectId, PoolError> {
         let id = ObjectId::of(bytes);
-        let start = self.held.len();
-        self.held.extend_from_slice(bytes);
-        let content = Current::Held(start..self.held.len());
+        let content = Current::Held(vec![Bytes::copy_from_slice(bytes)]);
         self.add(id, bytes.len() as u64, false, content)?;
         Ok(id)
     }
@@ -131,6 +129,15 @@ impl<'a> PoolWriter<'a> {
         holes: bool,
         content: Current,
     ) -> Result<(), PoolError> {
+        let content = match content {
+            // In the processor's cache it costs less than later.
+            Current::Held(pieces) if !self.looks_first() => Current::File(self.file_of(&pieces)?),
+            Current::Held(pieces) => {
+                self.held += pieces.iter().map(Bytes::len).sum::<usize>();
+                Current::Held(pieces)
+            }
+            written => written,
+        };
         let place = self.blocks.len();
         self.blocks.push(0);
         self.pending.push(Pending {
@@ -140,7 +147,7 @@ impl<'a> PoolWriter<'a> {
             holes,
             content,
         });
-        if self.pending.len() >= BATCH || self.held.len() >= BATCH_BYTES {
+        if self.pending.len() >= BATCH || self.held >= BATCH_BYTES {
             self.store_batch()?;
         }
         Ok(())
@@ -151,7 +158,7 @@ impl<'a> PoolWriter<'a> {
         if !pending.is_empty() {
             self.store_pending(pending)?;
         }
-        self.held.clear();
+        self.held = 0;
         Ok(())
     }
 
@@ -207,7 +214,7 @@ impl<'a> PoolWriter<'a> {
     fn write(&self, one: Pending, batch: Batch) -> Result<(usize, ObjectId, u64, File), PoolError> {
         let file = match one.content {
             Current::File(file) | Current::Parts(file, _) => file,
-            Current::Held(range) => self.file_of(&self.held[range])?,
+            Current::Held(pieces) => self.file_of(&pieces)?,
         };
         let seal = Seal {
             id: one.id,
@@ -219,10 +226,12 @@ impl<'a> PoolWriter<'a> {
         Ok((one.place, one.id, one.size, file))
     }
 
-    fn file_of(&self, bytes: &[u8]) -> Result<File, PathError> {
+    fn file_of(&self, pieces: &[Bytes]) -> Result<File, PathError> {
         let mut file = unnamed(self.store)?;
-        file.write_all(bytes)
-            .at("write", self.store.pool().path())?;
+        for piece in pieces {
+            file.write_all(piece)
+                .at("write", self.store.pool().path())?;
+        }
         Ok(file)
     }
 
@@ -288,11 +297,7 @@ impl<'a> PoolWriter<'a> {
         if entry.stored > self.in_memory() {
             return Ok(Current::File(unnamed(self.store)?));
         }
-        let start = self.held.len();
-        // At most 64 MiB.
-        self.held
-            .reserve(usize::try_from(entry.stored).unwrap_or(0));
-        Ok(Current::Held(start..start))
+        Ok(Current::Held(Vec::new()))
     }
 }
 
@@ -307,16 +312,15 @@ impl Bodies for PoolWriter<'_> {
         }
     }
 
-    fn data(&mut self, bytes: &[u8]) -> io::Result<()> {
+    fn data(&mut self, bytes: Bytes) -> io::Result<()> {
         let written = match &mut self.current {
             None => Ok(()),
-            Some(Current::Held(range)) => {
-                self.held.extend_from_slice(bytes);
-                range.end = self.held.len();
+            Some(Current::Held(pieces)) => {
+                pieces.push(bytes);
                 Ok(())
             }
-            Some(Current::File(file)) => file.write_all(bytes),
-            Some(Current::Parts(file, parts)) => write_parts(file, parts, bytes),
+            Some(Current::File(file)) => file.write_all(&bytes),
+            Some(Current::Parts(file, parts)) => write_parts(file, parts, &bytes),
         };
         written
             .at("write", self.store.pool().path())

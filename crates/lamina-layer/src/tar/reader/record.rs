@@ -3,7 +3,10 @@
 
 use std::io::{BufRead, BufReader, Read};
 
+use bytes::Bytes;
+
 use super::{TarError, TarReader};
+use crate::tar::TarSource;
 
 impl<R: BufRead> TarReader<R> {
     /// From here on, keeps every byte that is passed over.
@@ -37,6 +40,14 @@ impl<R: BufRead> TarReader<R> {
     pub(crate) fn content_is_elsewhere(&mut self) {
         self.offset = self.offset.saturating_add(self.left);
         self.left = 0;
+    }
+}
+
+impl<R: TarSource> TarReader<R> {
+    /// [`TarReader::chunk`] in the buffer it came in.
+    pub(crate) fn shared_chunk(&mut self) -> Result<Bytes, TarError> {
+        let length = self.chunk()?.len();
+        self.source.share(length).map_err(TarError::Read)
     }
 }
 

@@ -58,7 +58,7 @@ fn write_the_corpus_of_split_streams() {
     tar.directory("d", &Meta::default()).unwrap();
     tar.file_bytes("d/small", &Meta::default(), b"small")
         .unwrap();
-    tar.file_bytes("d/large", &Meta::default(), &[7; 1500])
+    tar.file_bytes("d/large", &Meta::default(), &[7; 5000])
         .unwrap();
     let tar = tar.finish().unwrap();
     let mut stream = Vec::new();

@@ -36,9 +36,9 @@ pub use object::{ObjectId, ObjectRef};
 pub use rebuild::{Contents, StoredParts, rebuild};
 pub use write::{Bodies, Split, split, split_with_tree};
 
-/// Content up to this many bytes stays in the stream: a quarter of an image's files, for a
-/// hundredth of its bytes.
-pub const INLINE_LIMIT: u64 = 1024;
+/// Content up to this many bytes stays in the stream: half of an image's files, for a fiftieth of
+/// its bytes. Each would be a file of its own, which is what a pull pays for beside inflating.
+pub const INLINE_LIMIT: u64 = 4096;
 
 /// The version this build writes, and the only one it reads.
 const VERSION: u32 = 1;

@@ -159,10 +159,10 @@ fn sample() -> Vec<u8> {
     let mut tar = TarWriter::new(Vec::new());
     tar.directory("etc", &meta()).unwrap();
     tar.file_bytes("etc/small", &meta(), b"some").unwrap();
-    tar.file_bytes("etc/at", &meta(), &[1; 1024]).unwrap();
-    tar.file_bytes("etc/over", &meta(), &[2; 1025]).unwrap();
-    tar.file_bytes("etc/again", &meta(), &[2; 1025]).unwrap();
-    tar.file_bytes("etc/blocks", &meta(), &[3; 4096]).unwrap();
+    tar.file_bytes("etc/at", &meta(), &[1; 4096]).unwrap();
+    tar.file_bytes("etc/over", &meta(), &[2; 4097]).unwrap();
+    tar.file_bytes("etc/again", &meta(), &[2; 4097]).unwrap();
+    tar.file_bytes("etc/blocks", &meta(), &[3; 8192]).unwrap();
     tar.file_bytes("empty", &meta(), b"").unwrap();
     tar.hardlink("link", "etc/over", &meta()).unwrap();
     let parts = vec![SparsePart {
@@ -194,8 +194,8 @@ fn a_tar_is_rebuilt_from_its_stream() {
     assert_eq!(kept.all.len(), 4);
     assert!(stream.len() < 1500, "{}", stream.len());
     let index = result.index(&[]);
-    let record = index.get(&ObjectId::of(&[2; 1025])).unwrap();
-    assert_eq!((record.size, record.blocks), (1025, 7));
+    let record = index.get(&ObjectId::of(&[2; 4097])).unwrap();
+    assert_eq!((record.size, record.blocks), (4097, 7));
     assert!(index.records().iter().any(|r| r.size == 1 << 40));
 }
 

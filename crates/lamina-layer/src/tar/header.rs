@@ -12,14 +12,19 @@ impl<'a> Header<'a> {
     /// Checks the sum; `None` if it is wrong. Old implementations summed signed bytes.
     pub(crate) fn verified(block: &'a [u8; BLOCK]) -> Option<Self> {
         let stored = octal(&block[148..156])?;
-        let mut unsigned: u64 = 8 * 32;
-        let mut signed: i64 = 8 * 32;
-        for byte in block[..148].iter().chain(&block[156..]) {
-            unsigned += u64::from(*byte);
-            signed += i64::from(byte.cast_signed());
+        // The field itself counts as blanks.
+        let field: u32 = block[148..156].iter().map(|byte| u32::from(*byte)).sum();
+        let all: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
+        let unsigned = all - field + 8 * 32;
+        if stored == u64::from(unsigned) {
+            return Some(Self(block));
         }
-        let matches = stored == unsigned || i64::try_from(stored) == Ok(signed);
-        matches.then_some(Self(block))
+        let of_signed = |bytes: &[u8]| -> i64 {
+            let bytes = bytes.iter();
+            bytes.map(|byte| i64::from(byte.cast_signed())).sum()
+        };
+        let signed = of_signed(block) - of_signed(&block[148..156]) + 8 * 32;
+        (i64::try_from(stored) == Ok(signed)).then_some(Self(block))
     }
 
     pub(crate) fn flag(self) -> u8 {

@@ -16,7 +16,7 @@ use crate::check::{self, Compared};
 use crate::snapshotter::{ImageKind, KnownTrees, PrepareError};
 
 /// Raised when the same layers would give another image: old files are made anew then.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Why layers could not be merged into an image.
 #[derive(Debug, thiserror::Error)]

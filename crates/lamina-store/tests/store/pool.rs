@@ -41,7 +41,7 @@ fn path_of(store: &Store, id: &ObjectId) -> std::path::PathBuf {
 
 fn samples(seed: u8, count: usize) -> Vec<Vec<u8>> {
     let one = |n: usize| {
-        let mut bytes = vec![seed; 2000 + n];
+        let mut bytes = vec![seed; 5000 + n];
         bytes[..8].copy_from_slice(&n.to_le_bytes());
         bytes
     };
@@ -197,17 +197,17 @@ fn odd_tar() -> Vec<u8> {
         tar.file_bytes(name, &meta(), &vec![byte; len]).unwrap();
     };
     file(&mut tar, "small", 1, 10);
-    file(&mut tar, "twice", 2, 2000);
-    file(&mut tar, "twice", 3, 2000);
-    file(&mut tar, "d/gone/deep", 4, 3000);
+    file(&mut tar, "twice", 2, 5000);
+    file(&mut tar, "twice", 3, 5000);
+    file(&mut tar, "d/gone/deep", 4, 6000);
     file(&mut tar, "d/gone/deep2", 5, 3001);
     file(&mut tar, "d/gone", 6, 10);
     tar.directory("one", &meta()).unwrap();
     tar.directory("two", &meta()).unwrap();
     tar.symlink("link", "one", &meta()).unwrap();
-    file(&mut tar, "link/through", 7, 2000);
+    file(&mut tar, "link/through", 7, 5000);
     tar.symlink("link", "two", &meta()).unwrap();
-    file(&mut tar, "link/through", 8, 2000);
+    file(&mut tar, "link/through", 8, 5000);
     tar.hardlink("hard", "one/through", &meta()).unwrap();
     for byte in [9, 10] {
         let parts = vec![SparsePart {

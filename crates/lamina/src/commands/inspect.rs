@@ -41,7 +41,7 @@ pub(crate) struct InspectImage {
 
 /// What is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Container,
     Image,
     Volume,
@@ -84,7 +84,7 @@ impl Verb for InspectImage {
 }
 
 /// Shows what was found, and says for each name that was not what is wrong.
-fn inspect(
+pub(super) fn inspect(
     app: &App,
     kind: Kind,
     size: bool,

@@ -75,17 +75,8 @@ const COLUMNS: [Column; 13] = [
         header: "SIZE",
     },
 ];
-const TABLE: [&str; 7] = [
-    "ID",
-    "Image",
-    "Command",
-    "RunningFor",
-    "Status",
-    "Ports",
-    "Names",
-];
-
-const WITH_SIZE: [&str; 8] = [
+/// What the table shows; the last where sizes are asked for.
+const TABLE: [&str; 8] = [
     "ID",
     "Image",
     "Command",
@@ -95,6 +86,7 @@ const WITH_SIZE: [&str; 8] = [
     "Names",
     "Size",
 ];
+
 /// How much of the name of something that is mounted is shown.
 const MOUNT_SHOWN: usize = 15;
 
@@ -103,8 +95,8 @@ impl Verb for PsArgs {
         let filters = Filter::parse_all(&self.filter)?;
         let columns: &[&str] = match (self.quiet, self.size) {
             (true, _) => &["ID"],
-            (_, true) => &WITH_SIZE,
-            _ => &TABLE,
+            (_, true) => &TABLE,
+            _ => &TABLE[..7],
         };
         let format = match (self.quiet, self.format.as_deref()) {
             (true, None) => Format::parse(Some("{{.ID}}"), columns),

@@ -11,7 +11,8 @@ use serde_json::{Map, Value, json};
 use crate::app::App;
 use crate::args::{VolumeInspectArgs, VolumeLsArgs};
 use crate::cli::Verb;
-use crate::commands::format::{bad_format, label_list, render_one};
+use crate::commands::format::{bad_format, label_list};
+use crate::commands::inspect::{Kind, inspect};
 use crate::commands::volume::failed;
 use crate::exit_codes;
 use crate::failure::{Failure, Outcome};
@@ -180,32 +181,8 @@ impl Filter {
 
 impl Verb for VolumeInspectArgs {
     fn run(self, app: &App) -> Outcome<u8> {
-        let engine = app.engine()?;
-        let (mut documents, mut failures) = (Vec::new(), Vec::new());
-        for name in &self.names {
-            match document(&engine, name) {
-                Ok(document) => documents.push(document),
-                Err(failure) => failures.push(failure),
-            }
-        }
-        let text = match self.format.as_deref() {
-            None => serde_json::to_string_pretty(&documents).unwrap_or_default() + "\n",
-            Some("json") => serde_json::to_string(&documents).unwrap_or_default() + "\n",
-            Some(format) => {
-                let shown = documents
-                    .iter()
-                    .map(|document| render_one(format, document));
-                shown.collect::<Outcome<String>>()?
-            }
-        };
-        ui::out(&text)?;
-        if failures.is_empty() {
-            return Ok(exit_codes::SUCCESS);
-        }
-        for failure in failures {
-            ui::err(&failure.render());
-        }
-        Err(Failure::printed())
+        let format = self.format.as_deref();
+        inspect(app, Kind::Volume, false, format, &self.names)
     }
 }
 

@@ -58,14 +58,13 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
     let mode = words
         .iter()
         .find(|word| word.starts_with("--storage-mode="));
+    let works_on_the_store = |wrong: &mut Vec<_>| {
+        let mode = mode.unwrap_or(&"--storage-mode=auto");
+        store::run(mode, full, only, wrong)
+    };
     if words.contains(&"--store") || only.is_some() {
         let mut wrong = Vec::new();
-        store::run(
-            mode.unwrap_or(&"--storage-mode=auto"),
-            full,
-            only,
-            &mut wrong,
-        )?;
+        works_on_the_store(&mut wrong)?;
         return verdict(&wrong);
     }
     let host = Host::new(mode.copied())?;
@@ -95,12 +94,7 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
     stay::run(&host, full, &mut wrong)?;
     orphan::run(&host, full, &mut wrong)?;
     drop(host);
-    store::run(
-        mode.unwrap_or(&"--storage-mode=auto"),
-        full,
-        only,
-        &mut wrong,
-    )?;
+    works_on_the_store(&mut wrong)?;
     verdict(&wrong)
 }
 

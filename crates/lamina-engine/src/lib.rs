@@ -55,9 +55,11 @@ pub use container::cp::{CopyError, Files, Found};
 pub use container::create::CreateError;
 pub use container::diff::DiffError;
 pub use container::early::Early;
-pub use container::exec::{ExecError, ExecRequest, Executing, Execution};
+pub use container::exec::{ExecError, ExecRequest, Executing};
+pub use container::executions::Execution;
 pub use container::export::ExportError;
 pub use container::find::FindError;
+pub use container::health::HealthError;
 pub use container::inspect::{ContainerInspect, InspectError};
 pub use container::kill::KillError;
 pub use container::list::{ContainerSummary, ListError};
@@ -71,7 +73,7 @@ pub use container::size::ContainerSize;
 pub use container::start::{Running, StartError, StartOptions};
 pub use container::state::{ContainerState, ContainerStatus, human};
 pub use container::stats::{Sample, StatsError};
-pub use container::stop::{STOP_TIMEOUT, StopError};
+pub use container::stop::StopError;
 pub use container::top::{Top, TopError};
 pub use container::update::UpdateError;
 pub use devices::DeviceError;
@@ -87,8 +89,8 @@ pub use prune::{
 };
 pub use record::{Record, RecordError, VolumeUse};
 pub use request::{
-    CreateRequest, IsolationRequest, NamespaceMode, NetworkMode, ProcessRequest, PullPolicy,
-    SeccompMode, VolumesFrom,
+    CreateRequest, HealthRequest, IsolationRequest, NamespaceMode, NetworkMode, ProcessRequest,
+    PullPolicy, SeccompMode, VolumesFrom,
 };
 pub use rootfs::RootfsError;
 pub use selinux::LabelError;

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use lamina_types::mount::MountSpec;
 use lamina_types::{
-    ContainerName, DeviceSpec, Platform, Reference, Resources, RestartPolicy, Signal, Ulimit,
-    UserSpec,
+    ContainerName, DeviceSpec, Healthcheck, OnFailure, Platform, Reference, Resources,
+    RestartPolicy, Signal, Ulimit, UserSpec,
 };
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +28,9 @@ pub struct CreateRequest {
     pub name: Option<ContainerName>,
     /// Labels.
     pub labels: BTreeMap<String, String>,
+    /// What the runtime is told beside all that is known (`--annotation`).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
     /// What is executed.
     pub process: ProcessRequest,
     /// What it may see and reach.
@@ -59,6 +62,9 @@ pub struct CreateRequest {
     /// What becomes of the output.
     #[serde(default)]
     pub log: LogRequest,
+    /// How it is found out whether it is well.
+    #[serde(default)]
+    pub health: HealthRequest,
 }
 
 impl CreateRequest {
@@ -71,6 +77,7 @@ impl CreateRequest {
             pull: PullPolicy::Never,
             name: None,
             labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
             process: ProcessRequest::default(),
             isolation: IsolationRequest::default(),
             resources: Resources::default(),
@@ -85,6 +92,7 @@ impl CreateRequest {
             restart: RestartPolicy::No,
             cidfile: None,
             log: LogRequest::default(),
+            health: HealthRequest::default(),
         }
     }
 }
@@ -96,6 +104,17 @@ pub struct VolumesFrom {
     pub container: String,
     /// Whether writes are refused (`:ro`) or allowed (`:rw`); as there where neither is said.
     pub read_only: Option<bool>,
+}
+
+/// How it is found out whether a container is well, and what follows where it is not.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HealthRequest {
+    /// What replaces the image's check, field by field.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub check: Option<Healthcheck>,
+    /// What is done with a container that has become unhealthy.
+    pub on_failure: OnFailure,
 }
 
 /// What a container executes, and how it is talked to.
@@ -122,6 +141,9 @@ pub struct ProcessRequest {
     pub init: bool,
     /// The signal that stops it; `None` is the image's, else SIGTERM.
     pub stop_signal: Option<Signal>,
+    /// The seconds that it has to stop before it is killed, below zero for ever; `None` is ten.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stop_timeout: Option<i64>,
     /// Resource limits.
     pub ulimits: Vec<Ulimit>,
     /// The adjustment of the OOM score, -1000 to 1000.

@@ -8,6 +8,7 @@ use lamina_types::{ContainerId, RestartPolicy};
 use serde::{Deserialize, Serialize};
 
 use crate::events::Event;
+use crate::health::HealthConfig;
 use crate::record::Identity;
 
 /// The name of the file in the bundle.
@@ -64,6 +65,12 @@ pub struct MonitorConfig {
     /// How often the container was started again since somebody started it, this time included.
     #[serde(default)]
     pub restarts: u32,
+    /// How it is found out whether the program is well; nobody asks where this is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<HealthConfig>,
+    /// Whether the program is killed when its foreground client goes away (a health check).
+    #[serde(default)]
+    pub bound: bool,
 }
 
 /// What a monitor tells of its container's start and end, and where.

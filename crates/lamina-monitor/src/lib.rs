@@ -21,6 +21,7 @@ mod config;
 mod detach_keys;
 mod door;
 pub mod events;
+mod health;
 mod identity;
 mod liveness;
 pub mod log;
@@ -34,7 +35,7 @@ mod time;
 mod watch;
 
 pub use client::{
-    Ahead, Begin, ConnectError, Created, ForegroundStdio, Relayed, Session, SessionError,
+    Ahead, Begin, Checked, ConnectError, Created, ForegroundStdio, Relayed, Session, SessionError,
     SpawnError, Spawned, adopt, connect, spawn,
 };
 pub use config::{
@@ -42,6 +43,10 @@ pub use config::{
     SinkProtocol,
 };
 pub use detach_keys::{DetachKeys, DetachKeysError};
+pub use health::{
+    CheckResult, Health, HealthConfig, HealthStatus, MOST_OUTPUT, Report, Reporter, kept_output,
+    read_health,
+};
 pub use liveness::{Liveness, LivenessError, liveness};
 pub use process::main;
 pub use protocol::{Failure, Rest};

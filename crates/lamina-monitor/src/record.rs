@@ -5,6 +5,7 @@
 //!   monitor.lock   flock held by the monitor for its life; its content is the holder's pid
 //!   state.json     which process is the container's init, and how far it has come
 //!   exit.json      how the last run ended, and when the next begins; absent before the first end
+//!   health.json    how it fares by its health checks, see [`crate::Health`]; absent without any
 //!   stopped        somebody has stopped the container: it is not started again; the engine's
 //!   log/           see [`crate::log`]
 //! ```
@@ -185,8 +186,8 @@ impl RecordError {
 
 /// Reads `state.json` of a container; `None` if there is none.
 pub fn read_state(state_dir: &Dir) -> Result<Option<State>, RecordError> {
-    let state: Option<State> = read(state_dir, STATE_JSON)?;
-    check_version(state_dir, STATE_JSON, state, |s| s.version, State::VERSION)
+    let version = |state: &State| (state.version, State::VERSION);
+    read_limited(state_dir, STATE_JSON, LIMIT, version)
 }
 
 /// Reads `exit.json` of a container; `None` if there is none.
@@ -194,43 +195,33 @@ pub fn read_state(state_dir: &Dir) -> Result<Option<State>, RecordError> {
 /// After a restart it is still that of the former run until the present one ends: compare
 /// [`ExitRecord::init`] with [`State::init`], as [`crate::liveness()`] does.
 pub fn read_exit(state_dir: &Dir) -> Result<Option<ExitRecord>, RecordError> {
-    let exit: Option<ExitRecord> = read(state_dir, EXIT_JSON)?;
-    check_version(
-        state_dir,
-        EXIT_JSON,
-        exit,
-        |e| e.version,
-        ExitRecord::VERSION,
-    )
+    let version = |exit: &ExitRecord| (exit.version, ExitRecord::VERSION);
+    read_limited(state_dir, EXIT_JSON, LIMIT, version)
 }
 
-fn check_version<T>(
+/// Reads a document; `versions` returns that of its format and the last that is known.
+pub(crate) fn read_limited<T: for<'de> Deserialize<'de>>(
     dir: &Dir,
     name: &str,
-    document: Option<T>,
-    version: impl Fn(&T) -> u32,
-    known: u32,
+    limit: u64,
+    versions: impl Fn(&T) -> (u32, u32),
 ) -> Result<Option<T>, RecordError> {
-    match document {
-        Some(document) if version(&document) > known => Err(RecordError::Version {
-            path: dir.path().join(name).display().to_string(),
-            version: version(&document),
-        }),
-        other => Ok(other),
-    }
-}
-
-fn read<T: for<'de> Deserialize<'de>>(dir: &Dir, name: &str) -> Result<Option<T>, RecordError> {
-    let bytes = match dir.read(name, LIMIT) {
+    let bytes = match dir.read(name, limit) {
         Ok(bytes) => bytes,
         Err(error) if error.is_not_found() => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    let parsed = serde_json::from_slice(&bytes).map_err(|source| RecordError::Parse {
-        path: dir.path().join(name).display().to_string(),
+    let path = || dir.path().join(name).display().to_string();
+    let document = serde_json::from_slice(&bytes).map_err(|source| RecordError::Parse {
+        path: path(),
         source,
     })?;
-    Ok(Some(parsed))
+    let (version, known) = versions(&document);
+    if version > known {
+        let path = path();
+        return Err(RecordError::Version { path, version });
+    }
+    Ok(Some(document))
 }
 
 #[cfg(test)]

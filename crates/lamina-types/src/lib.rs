@@ -10,6 +10,7 @@
 mod digest;
 mod error;
 pub mod explain;
+mod healthcheck;
 mod id;
 mod instance;
 mod limits;
@@ -26,6 +27,7 @@ mod user;
 
 pub use digest::{Algorithm, DiffId, Digest, DigestError, ImageId};
 pub use error::{ErrorKind, with_causes};
+pub use healthcheck::{Healthcheck, OnFailure, OnFailureError};
 pub use id::{ContainerId, ContainerName, IdError, NameError};
 pub use instance::instance_suffix;
 pub use limits::{DeviceError, DeviceSpec, Ulimit, UlimitError};

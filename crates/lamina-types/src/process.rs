@@ -16,6 +16,15 @@ pub struct Resources {
     pub nano_cpus: Option<u64>,
     /// The relative weight, 2 to 262,144; 1,024 is the kernel's default.
     pub cpu_shares: Option<u64>,
+    /// CPU time of a period in microseconds; below zero is unlimited.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_quota: Option<i64>,
+    /// The period of `cpu_quota` in microseconds; 100,000 is the kernel's default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_period: Option<u64>,
+    /// The relative weight of block I/O, 10 to 1,000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blkio_weight: Option<u16>,
     /// CPUs as a list, `0-2,7`.
     pub cpuset_cpus: Option<String>,
     /// Memory nodes as a list.

@@ -112,6 +112,7 @@ impl Group {
     fn management(&'static self) -> Command {
         let about = match self.title {
             "container" => "Manage containers",
+            "healthcheck" => "Manage health checks of containers",
             "image" => "Manage images",
             "registry" => "Manage the embedded registry",
             "volume" => "Manage volumes",
@@ -123,6 +124,7 @@ impl Group {
             "image" => |command| MANAGEMENT[1].fill(command),
             "registry" => |command| MANAGEMENT[3].fill(command),
             "volume" => |command| MANAGEMENT[4].fill(command),
+            "healthcheck" => |command| MANAGEMENT[5].fill(command),
             _ => |command| MANAGEMENT[2].fill(command),
         };
         Command::new(self.title)
@@ -202,7 +204,7 @@ fn summary() -> String {
         }
         text.push('\n');
     }
-    text + "Management Commands:\n  container   Manage containers\n  image       Manage images\n  registry    Manage the embedded registry\n  system      Manage lamina\n  volume      Manage volumes\n"
+    text + "Management Commands:\n  container   Manage containers\n  healthcheck Manage health checks of containers\n  image       Manage images\n  registry    Manage the embedded registry\n  system      Manage lamina\n  volume      Manage volumes\n"
 }
 
 /// Parses the arguments and runs the command.

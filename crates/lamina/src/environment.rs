@@ -115,8 +115,16 @@ impl Environment {
     }
 
     /// Returns the path of this binary.
+    ///
+    /// What a monitor executes comes out of a mount that has no place, or out of memory: then it is
+    /// the name that the monitor gave it.
     pub(crate) fn binary(&self) -> io::Result<PathBuf> {
-        std::env::current_exe()
+        let binary = std::env::current_exe()?;
+        if binary.file_name().is_some() && !binary.starts_with("/memfd:lamina") {
+            return Ok(binary);
+        }
+        let named = std::env::args_os().next().map(PathBuf::from);
+        Ok(named.filter(|path| path.is_absolute()).unwrap_or(binary))
     }
 
     fn absolute(&self, name: &str) -> Option<PathBuf> {

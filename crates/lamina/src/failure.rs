@@ -132,6 +132,7 @@ from_errors!(
     lamina_engine::ExportError,
     lamina_engine::ExecError,
     lamina_engine::FindError,
+    lamina_engine::HealthError,
     lamina_engine::InfoError,
     lamina_engine::InspectError,
     lamina_engine::KillError,

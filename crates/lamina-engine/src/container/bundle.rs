@@ -90,6 +90,8 @@ impl Engine {
             restart: record.request.restart,
             restart_argv: self.container_argv(&record.id, &["start", "--again"]),
             restarts: 0,
+            health: self.health_config(record),
+            bound: false,
         }
     }
 }

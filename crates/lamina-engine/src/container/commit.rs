@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use crate::Engine;
 use crate::container::cleanup;
 use crate::container::find::{Container, FindError};
+use crate::container::health;
 use crate::container::list::labels;
 use crate::container::pause::PauseError;
 use crate::process::configured_env;
@@ -194,6 +195,10 @@ fn config(record: &Record) -> Config {
     }
     if let Some(signal) = process.stop_signal {
         config.stop_signal = signal.to_string();
+    }
+    if let Some(check) = health::merged(record) {
+        let check = serde_json::to_value(check).unwrap_or_default();
+        config.other.insert("Healthcheck".to_owned(), check);
     }
     let anonymous = record.volumes.iter().filter(|volume| volume.anonymous);
     for volume in anonymous {

@@ -8,13 +8,14 @@
 //! not the container's: whatever a client of the one does never holds up the other.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use lamina_fs::{Dir, PathError, Root};
 use lamina_monitor::record::Identity;
 use lamina_monitor::{
-    Ahead, Begin, EventsConfig, ExitRecord, ForegroundStdio, Liveness, LivenessError, LogConfig,
-    LogDriver, MONITOR_JSON, MonitorConfig, Relayed, Session, SessionError, SpawnError, Status,
-    liveness,
+    Ahead, Begin, Checked, EventsConfig, ForegroundStdio, Liveness, LivenessError, LogConfig,
+    LogDriver, MONITOR_JSON, MOST_OUTPUT, MonitorConfig, Relayed, Session, SessionError,
+    SpawnError, Status, liveness,
 };
 use lamina_runtime::CONFIG_JSON;
 use lamina_types::explain::Explainer;
@@ -24,6 +25,7 @@ use rustix::io::Errno;
 
 use crate::container::bundle::{labels, write_json};
 use crate::container::create::{CreateError, random_id};
+use crate::container::executions;
 use crate::container::find::{Container, FindError};
 use crate::events::container_event;
 use crate::files::EtcFiles;
@@ -36,7 +38,7 @@ use crate::users::{self, UserError};
 use crate::{Engine, accounts, host, rootfs};
 
 /// Where the processes of a container are, in its bundle.
-const EXEC: &str = "exec";
+pub(crate) const EXEC: &str = "exec";
 
 /// What is executed in a container.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -55,6 +57,8 @@ pub struct ExecRequest {
     pub stdin: bool,
     /// `--privileged`: all capabilities and no system call filter.
     pub privileged: bool,
+    /// Whether it is killed when the client goes away.
+    pub bound: bool,
 }
 
 /// Why nothing can be executed in a container.
@@ -150,6 +154,16 @@ pub struct Executing {
 }
 
 impl Executing {
+    /// Waits until the process ends, whose record then goes, at most for `limit`; see
+    /// [`Session::check`].
+    pub(crate) fn check(&mut self, limit: Duration) -> Result<Checked, SessionError> {
+        let checked = self.session.check(limit, MOST_OUTPUT)?;
+        if checked.code.is_some() {
+            let _ = self.parent.remove_tree(self.id.as_str());
+        }
+        Ok(checked)
+    }
+
     /// Relays until the process ends, whose record then goes, or the user detaches.
     pub fn foreground(&mut self, stdio: &ForegroundStdio<'_>) -> Result<Relayed, SessionError> {
         let relayed = self.session.relay(stdio)?;
@@ -159,15 +173,6 @@ impl Executing {
         }
         Ok(relayed)
     }
-}
-
-/// An execution that is known: one that runs, or a detached one that has ended.
-#[derive(Debug)]
-pub struct Execution {
-    /// Its id.
-    pub id: ContainerId,
-    /// How it ended; `None` while it runs.
-    pub exit: Option<ExitRecord>,
 }
 
 impl Engine {
@@ -204,6 +209,7 @@ impl Engine {
         })?;
         let spec = self.plan_exec(&container, request, &root)?;
         let parent = executions_of(&Dir::open(self.bundle(id))?)?;
+        executions::let_go_of_ended(&parent);
         let dir = parent.mkdir(eid.as_str(), 0o700)?;
         let begin = Begin {
             start: true,
@@ -225,31 +231,6 @@ impl Engine {
             session,
             parent,
         })
-    }
-
-    /// Lists the executions of a container's present run.
-    pub fn executions(&self, id: &ContainerId) -> Result<Vec<Execution>, ExecError> {
-        let parent = match Dir::open(self.bundle(id).join(EXEC)) {
-            Err(error) if error.is_not_found() => return Ok(Vec::new()),
-            other => other?,
-        };
-        let mut executions = Vec::new();
-        for entry in parent.entries()? {
-            let Some(id) = entry.name.to_str().and_then(|name| name.parse().ok()) else {
-                continue;
-            };
-            let Ok(dir) = parent.open_at(&entry.name) else {
-                continue;
-            };
-            let exit = match liveness(&dir)? {
-                Liveness::Exited(exit) => Some(exit),
-                living if living.is_alive() => None,
-                // Nobody knows how it ended, or it is being made.
-                _ => continue,
-            };
-            executions.push(Execution { id, exit });
-        }
-        Ok(executions)
     }
 
     /// Returns what the supervisor of an execution tells, in Docker's words.
@@ -354,5 +335,7 @@ fn config(
         restart: RestartPolicy::No,
         restart_argv: Vec::new(),
         restarts: 0,
+        health: None,
+        bound: request.bound,
     }
 }

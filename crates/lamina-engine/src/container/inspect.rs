@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use lamina_monitor::Time;
 use lamina_types::mount::MountKind;
 use lamina_types::{ContainerId, ErrorKind, Rootfs, Source};
 use serde::Serialize;
@@ -10,15 +9,13 @@ use serde_json::{Map, Value, json};
 
 use crate::Engine;
 use crate::container::find::{Container, FindError};
+use crate::container::health;
 use crate::container::list::{ListError, labels};
-use crate::container::state::{ContainerState, ContainerStatus};
+use crate::container::state::ContainerState;
 use crate::process::{self, hostname, lexically};
 use crate::record::Record;
 use crate::request::{NamespaceMode, NetworkMode, SeccompMode};
 use crate::volumes;
-
-/// What Docker writes for "never".
-const NEVER: &str = "0001-01-01T00:00:00Z";
 
 /// Why a container cannot be inspected.
 #[derive(Debug, thiserror::Error)]
@@ -114,7 +111,7 @@ impl Engine {
             created: record.created.clone(),
             path: argv.first().cloned().unwrap_or_default(),
             args: argv.split_off(argv.len().min(1)),
-            state: state_value(state),
+            state: state.value(),
             image: record.image.to_string(),
             resolv_conf_path: dir.join("resolv.conf"),
             hostname_path: dir.join("hostname"),
@@ -172,28 +169,6 @@ impl Engine {
     }
 }
 
-fn state_value(state: &ContainerState) -> Value {
-    let time = |time: Option<Time>| time.map_or(NEVER.to_owned(), |time| time.to_string());
-    let mut value = json!({
-        "Status": state.status.as_str(),
-        "Running": state.status.is_running(),
-        "Paused": state.status == ContainerStatus::Paused,
-        "Restarting": state.status == ContainerStatus::Restarting,
-        "OOMKilled": state.oom_killed,
-        "Dead": state.status == ContainerStatus::Dead,
-        "Pid": state.pid,
-        "ExitCode": state.exit_code,
-        "Error": state.error,
-        "StartedAt": time(state.started_at),
-        "FinishedAt": time(state.finished_at),
-    });
-    // Nothing that Docker has; so only where there is something to say.
-    if state.log_bytes_lost > 0 {
-        value["LogBytesLost"] = state.log_bytes_lost.into();
-    }
-    value
-}
-
 fn namespace(mode: NamespaceMode) -> &'static str {
     match mode {
         NamespaceMode::Private => "private",
@@ -209,6 +184,15 @@ fn network_name(mode: NetworkMode) -> &'static str {
 }
 
 fn host_config(record: &Record) -> Value {
+    let mut value = plain_host_config(record);
+    let annotations = &record.request.annotations;
+    if !annotations.is_empty() {
+        value["Annotations"] = json!(annotations);
+    }
+    value
+}
+
+fn plain_host_config(record: &Record) -> Value {
     let request = &record.request;
     let isolation = &request.isolation;
     let resources = &request.resources;
@@ -244,6 +228,9 @@ fn host_config(record: &Record) -> Value {
         "MemorySwap": swap(record),
         "MemoryReservation": resources.memory_reservation.unwrap_or(0),
         "NanoCpus": resources.nano_cpus.unwrap_or(0),
+        "CpuQuota": resources.cpu_quota.unwrap_or(0),
+        "CpuPeriod": resources.cpu_period.unwrap_or(0),
+        "BlkioWeight": resources.blkio_weight.unwrap_or(0),
         "CpusetCpus": resources.cpuset_cpus.as_deref().unwrap_or(""),
         "CpusetMems": resources.cpuset_mems.as_deref().unwrap_or(""),
         "PidsLimit": resources.pids_limit,
@@ -357,7 +344,7 @@ fn config(record: &Record, plan: Option<&process::ProcessPlan>) -> Value {
         &process.args
     };
     let entrypoint = process.entrypoint.as_ref().unwrap_or(&image.entrypoint);
-    json!({
+    let mut value = json!({
         "Hostname": match request.isolation.uts {
             NamespaceMode::Private => hostname(request, &record.id),
             NamespaceMode::Host => "",
@@ -378,7 +365,12 @@ fn config(record: &Record, plan: Option<&process::ProcessPlan>) -> Value {
         "Entrypoint": none_if_empty(entrypoint),
         "Labels": labels(&request.labels, image),
         "StopSignal": plan.map(|plan| plan.stop_signal.to_string()),
-    })
+    });
+    if let Some(seconds) = process.stop_timeout {
+        value["StopTimeout"] = seconds.into();
+    }
+    value["Healthcheck"] = json!(health::merged(record));
+    value
 }
 
 fn network(record: &Record) -> Value {

@@ -36,6 +36,8 @@ pub struct ContainerSummary {
     pub state: ContainerState,
     /// The same in words, as Docker writes them.
     pub status: String,
+    /// How it fares, `none` where nothing checks it.
+    pub health: &'static str,
     /// Its labels, the image's among them.
     pub labels: BTreeMap<String, String>,
     /// What is mounted in it and where: names of volumes, and paths of this machine.
@@ -147,6 +149,9 @@ fn summary(record: Record, state: ContainerState, now: Time) -> ContainerSummary
         name: record.name,
         created: record.created,
         status: state.text(now),
+        health: state
+            .health_status()
+            .map_or("none", |health| health.as_str()),
         state,
     }
 }

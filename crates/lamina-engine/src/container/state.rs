@@ -3,10 +3,18 @@
 use std::time::Duration;
 
 use lamina_monitor::record::{UNKNOWN_CODE, UNKNOWN_END};
-use lamina_monitor::{ExitRecord, Liveness, LivenessError, Status, Time, liveness, read_exit};
+use lamina_monitor::{
+    ExitRecord, Health, HealthStatus, Liveness, LivenessError, Status, Time, liveness, read_exit,
+    read_health,
+};
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::container::find::Container;
+use crate::container::health;
+
+/// What Docker writes for "never".
+const NEVER: &str = "0001-01-01T00:00:00Z";
 
 /// A container's state, as `ps` and `inspect` tell it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -29,6 +37,9 @@ pub struct ContainerState {
     pub restarts: u32,
     /// Bytes of output that the log could not take.
     pub log_bytes_lost: u64,
+    /// How it fares by its health checks, or fared when it ran; `None` without any.
+    #[serde(skip)]
+    pub health: Option<Health>,
 }
 
 /// Docker's words for the states of a container.
@@ -81,6 +92,7 @@ impl ContainerState {
         finished_at: None,
         restarts: 0,
         log_bytes_lost: 0,
+        health: None,
     };
 
     /// Returns the column of `ps`: `Up 3 seconds`, `Exited (0) 2 minutes ago`, `Created`.
@@ -92,7 +104,13 @@ impl ContainerState {
         };
         match self.status {
             ContainerStatus::Created => "Created".to_owned(),
-            ContainerStatus::Running => format!("Up {}", ago(self.started_at)),
+            ContainerStatus::Running => match self.health_status() {
+                None => format!("Up {}", ago(self.started_at)),
+                Some(HealthStatus::Starting) => {
+                    format!("Up {} (health: starting)", ago(self.started_at))
+                }
+                Some(status) => format!("Up {} ({})", ago(self.started_at), status.as_str()),
+            },
             ContainerStatus::Paused => format!("Up {} (Paused)", ago(self.started_at)),
             ContainerStatus::Restarting => {
                 let ago = ago(self.finished_at);
@@ -110,9 +128,64 @@ impl ContainerState {
     }
 }
 
+impl ContainerState {
+    /// Returns how it fares; `None` where nothing checks it, or ever has. What is not checked any
+    /// more is unhealthy, as with Docker.
+    pub fn health_status(&self) -> Option<HealthStatus> {
+        let health = self.health.as_ref()?;
+        Some(match self.status {
+            ContainerStatus::Running => health.status,
+            _ => HealthStatus::Unhealthy,
+        })
+    }
+}
+
+impl ContainerState {
+    /// Returns it in Docker's shape.
+    pub(crate) fn value(&self) -> Value {
+        let time = |time: Option<Time>| time.map_or(NEVER.to_owned(), |time| time.to_string());
+        let mut value = json!({
+            "Status": self.status.as_str(),
+            "Running": self.status.is_running(),
+            "Paused": self.status == ContainerStatus::Paused,
+            "Restarting": self.status == ContainerStatus::Restarting,
+            "OOMKilled": self.oom_killed,
+            "Dead": self.status == ContainerStatus::Dead,
+            "Pid": self.pid,
+            "ExitCode": self.exit_code,
+            "Error": self.error,
+            "StartedAt": time(self.started_at),
+            "FinishedAt": time(self.finished_at),
+            // Docker leaves it out, but its templates may ask for it all the same.
+            "Health": null,
+        });
+        // Nothing that Docker has; so only where there is something to say.
+        if self.log_bytes_lost > 0 {
+            value["LogBytesLost"] = self.log_bytes_lost.into();
+        }
+        if let (Some(health), Some(status)) = (&self.health, self.health_status()) {
+            value["Health"] = json!({
+                "Status": status.as_str(),
+                "FailingStreak": health.failing_streak,
+                "Log": health.log,
+            });
+        }
+        value
+    }
+}
+
 impl Container {
     /// Asks locks, records and the kernel, in that order.
     pub(crate) fn state(&self) -> Result<ContainerState, LivenessError> {
+        let mut state = self.known_state()?;
+        if health::command(&self.record).is_some() {
+            // What cannot be read is not known.
+            state.health = read_health(&self.dir).ok().flatten();
+        }
+        Ok(state)
+    }
+
+    fn known_state(&self) -> Result<ContainerState, LivenessError> {
         Ok(match liveness(&self.dir)? {
             Liveness::Never => self.ended_before(),
             Liveness::Starting => ContainerState::NEW,
@@ -175,6 +248,7 @@ fn exited(exit: ExitRecord) -> ContainerState {
         finished_at: Some(exit.finished_at),
         restarts: exit.restarts,
         log_bytes_lost: exit.log_bytes_lost,
+        health: None,
     }
 }
 
@@ -240,7 +314,22 @@ mod tests {
         // A clock that was set back is no reason to fail.
         state.started_at = time("2026-01-01T00:11:00Z");
         assert_eq!(state.text(now), "Up Less than a second");
+        for (status, word) in [
+            (HealthStatus::Starting, "health: starting"),
+            (HealthStatus::Healthy, "healthy"),
+            (HealthStatus::Unhealthy, "unhealthy"),
+        ] {
+            state.health = Some(Health {
+                version: Health::VERSION,
+                status,
+                failing_streak: 0,
+                log: Vec::new(),
+            });
+            let shown = format!("Up Less than a second ({word})");
+            assert_eq!(state.text(now), shown);
+        }
         state.status = ContainerStatus::Paused;
+        assert_eq!(state.health_status(), Some(HealthStatus::Unhealthy));
         state.started_at = time("2026-01-01T00:09:57Z");
         assert_eq!(state.text(now), "Up 3 seconds (Paused)");
         state.status = ContainerStatus::Exited;

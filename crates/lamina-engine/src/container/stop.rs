@@ -12,15 +12,16 @@ use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 
 use crate::Engine;
-use crate::container::find::Container;
+use crate::container::find::{Container, FindError};
 use crate::container::kill::{self, KillError};
 use crate::container::restart;
 use crate::process;
+use crate::request::CreateRequest;
 
 /// SIGKILL.
 const KILL: Signal = Signal(9);
 /// Docker's time between the stop signal and SIGKILL.
-pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a killed process may take to be gone, and its monitor to record it.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -45,7 +46,20 @@ impl StopError {
     }
 }
 
+/// Returns how long a container has to stop, by its own `--stop-timeout`; `None` is for ever.
+pub(crate) fn stop_timeout(request: &CreateRequest) -> Option<Duration> {
+    match request.process.stop_timeout {
+        None => Some(STOP_TIMEOUT),
+        Some(seconds) => u64::try_from(seconds).ok().map(Duration::from_secs),
+    }
+}
+
 impl Engine {
+    /// Returns how long a container has to stop where nothing else is said; `None` is for ever.
+    pub fn stop_timeout(&self, id: &ContainerId) -> Result<Option<Duration>, FindError> {
+        Ok(stop_timeout(&self.load(id)?.record.request))
+    }
+
     /// Stops a container: its stop signal, then SIGKILL after `timeout` (`None` waits for ever).
     ///
     /// Idempotent: a container that does not run is stopped. Returns in bounded time.

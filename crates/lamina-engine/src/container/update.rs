@@ -119,6 +119,25 @@ impl Engine {
 
 /// Returns the limits with those that are asked for over them.
 fn merge(before: &Resources, asked: &Resources) -> Result<Resources, UpdateError> {
+    let has = |quota: Option<i64>| quota.is_some_and(|quota| quota != 0);
+    let conflict = match (asked.nano_cpus.is_some(), before.nano_cpus.is_some()) {
+        (true, _) if has(before.cpu_quota) => {
+            "Conflicting options: Nano CPUs cannot be updated as CPU Quota has already been set"
+        }
+        (true, _) if before.cpu_period.is_some_and(|period| period != 0) => {
+            "Conflicting options: Nano CPUs cannot be updated as CPU Period has already been set"
+        }
+        (_, true) if has(asked.cpu_quota) => {
+            "Conflicting options: CPU Quota cannot be updated as NanoCPUs has already been set"
+        }
+        (_, true) if asked.cpu_period.is_some_and(|period| period != 0) => {
+            "Conflicting options: CPU Period cannot be updated as NanoCPUs has already been set"
+        }
+        _ => "",
+    };
+    if !conflict.is_empty() {
+        return Err(SpecError::Limits(conflict).into());
+    }
     let mut merged = before.clone();
     macro_rules! take {
         ($($field:ident),+) => {$(
@@ -135,6 +154,7 @@ fn merge(before: &Resources, asked: &Resources) -> Result<Resources, UpdateError
         cpu_shares
     );
     take!(cpuset_cpus, cpuset_mems, pids_limit);
+    take!(cpu_quota, cpu_period, blkio_weight);
     if let (Some(memory), Some(swap @ 1..)) = (merged.memory, merged.memory_swap)
         && asked.memory_swap.is_none()
         && i64::try_from(memory).is_ok_and(|memory| memory > swap)
@@ -183,6 +203,9 @@ fn changes(
         let limit = after.pids_limit.filter(|limit| *limit > 0).unwrap_or(-1);
         let pids = LinuxPidsBuilder::default().limit(limit);
         rest = rest.pids(pids.build().expect("every field has a default"));
+    }
+    if let Some(io) = limits.io {
+        rest = rest.block_io(io);
     }
     let cpu = limits.cpu.unwrap_or_else(|| {
         let nothing = LinuxCpuBuilder::default().build();

@@ -6,7 +6,7 @@ use lamina_types::Resources;
 
 use super::*;
 use crate::logging::LogRequest;
-use crate::request::{IsolationRequest, PullPolicy};
+use crate::request::{HealthRequest, IsolationRequest, PullPolicy};
 
 /// A request for `docker.io/library/app` with nothing set.
 pub(crate) fn request() -> CreateRequest {
@@ -16,6 +16,7 @@ pub(crate) fn request() -> CreateRequest {
         pull: PullPolicy::Missing,
         name: None,
         labels: BTreeMap::new(),
+        annotations: BTreeMap::new(),
         process: ProcessRequest::default(),
         isolation: IsolationRequest::default(),
         resources: Resources::default(),
@@ -30,6 +31,7 @@ pub(crate) fn request() -> CreateRequest {
         restart: lamina_types::RestartPolicy::No,
         cidfile: None,
         log: LogRequest::default(),
+        health: HealthRequest::default(),
     }
 }
 

@@ -89,6 +89,9 @@ pub enum SpecError {
         /// What is wrong with it.
         why: String,
     },
+    /// Limits out of their range or that exclude each other, in Docker's words.
+    #[error("{0}")]
+    Limits(&'static str),
     /// There is no such capability.
     #[error("unknown capability {0:?}")]
     Capability(String),
@@ -143,7 +146,8 @@ pub(crate) fn build(input: &Input<'_>) -> Result<Spec, SpecError> {
     }
     let mut spec = spec.build().expect("every field has a default");
     // The builder starts from a sample specification; what it fills in unasked is taken out.
-    spec.set_annotations(None);
+    let annotations = Some(&request.annotations).filter(|asked| !asked.is_empty());
+    spec.set_annotations(annotations.map(|asked| asked.clone().into_iter().collect()));
     if isolation.uts == NamespaceMode::Host {
         spec.set_hostname(None);
     }
@@ -278,6 +282,9 @@ fn linux(input: &Input<'_>) -> Result<Linux, SpecError> {
     }
     if let Some(pids) = limits.pids {
         resources = resources.pids(pids);
+    }
+    if let Some(io) = limits.io {
+        resources = resources.block_io(io);
     }
     let mut linux = LinuxBuilder::default()
         .namespaces(isolation::namespaces(isolation))

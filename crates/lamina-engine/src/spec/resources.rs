@@ -2,8 +2,8 @@
 
 use lamina_types::{Resources, Ulimit};
 use oci_spec::runtime::{
-    LinuxCpu, LinuxCpuBuilder, LinuxMemory, LinuxMemoryBuilder, LinuxPids, LinuxPidsBuilder,
-    PosixRlimit, PosixRlimitBuilder, PosixRlimitType,
+    LinuxBlockIo, LinuxBlockIoBuilder, LinuxCpu, LinuxCpuBuilder, LinuxMemory, LinuxMemoryBuilder,
+    LinuxPids, LinuxPidsBuilder, PosixRlimit, PosixRlimitBuilder, PosixRlimitType,
 };
 
 use crate::spec::SpecError;
@@ -18,12 +18,13 @@ const SHARES: std::ops::RangeInclusive<u64> = 2..=262_144;
 /// (CVE-2018-20699).
 const CPU_MAX: u32 = 8191;
 
-/// The limits of the memory, cpu and pids controllers.
+/// The limits of the memory, cpu, pids and block I/O controllers.
 #[derive(Debug, Default)]
 pub(crate) struct Limits {
     pub memory: Option<LinuxMemory>,
     pub cpu: Option<LinuxCpu>,
     pub pids: Option<LinuxPids>,
+    pub io: Option<LinuxBlockIo>,
 }
 
 /// Checks the limits and converts them.
@@ -32,6 +33,7 @@ pub(crate) fn plan(asked: &Resources) -> Result<Limits, SpecError> {
         memory: memory(asked)?,
         cpu: cpu(asked)?,
         pids: pids(asked)?,
+        io: io(asked)?,
     })
 }
 
@@ -96,8 +98,17 @@ fn memory(asked: &Resources) -> Result<Option<LinuxMemory>, SpecError> {
 }
 
 fn cpu(asked: &Resources) -> Result<Option<LinuxCpu>, SpecError> {
+    check_cpu(asked)?;
     let mut cpu = LinuxCpuBuilder::default();
     let mut any = false;
+    if let Some(quota) = asked.cpu_quota.filter(|quota| *quota != 0) {
+        cpu = cpu.quota(quota);
+        any = true;
+    }
+    if let Some(period) = asked.cpu_period.filter(|period| *period != 0) {
+        cpu = cpu.period(period);
+        any = true;
+    }
     if let Some(nano) = asked.nano_cpus.filter(|nano| *nano != 0) {
         // A hundredth of a CPU is the kernel's smallest quota, 1 ms of 100 ms.
         let quota = u128::from(nano) * u128::from(CPU_PERIOD) / 1_000_000_000;
@@ -124,6 +135,34 @@ fn cpu(asked: &Resources) -> Result<Option<LinuxCpu>, SpecError> {
         any = true;
     }
     Ok(any.then(|| cpu.build().expect("every field has a default")))
+}
+
+/// Checks quota and period, which `--cpus` is another word for.
+fn check_cpu(asked: &Resources) -> Result<(), SpecError> {
+    let (quota, period) = (asked.cpu_quota.unwrap_or(0), asked.cpu_period.unwrap_or(0));
+    let text = match asked.nano_cpus.unwrap_or(0) {
+        1.. if period != 0 => "Conflicting options: Nano CPUs and CPU Period cannot both be set",
+        1.. if quota != 0 => "Conflicting options: Nano CPUs and CPU Quota cannot both be set",
+        _ if period != 0 && !(1_000..=1_000_000).contains(&period) => {
+            "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)"
+        }
+        _ if (1..1_000).contains(&quota) => "CPU cfs quota can not be less than 1ms (i.e. 1000)",
+        _ => return Ok(()),
+    };
+    Err(SpecError::Limits(text))
+}
+
+fn io(asked: &Resources) -> Result<Option<LinuxBlockIo>, SpecError> {
+    match asked.blkio_weight {
+        None | Some(0) => Ok(None),
+        Some(weight @ 10..=1_000) => {
+            let io = LinuxBlockIoBuilder::default().weight(weight).build();
+            Ok(Some(io.expect("every field has a default")))
+        }
+        Some(_) => Err(SpecError::Limits(
+            "Range of blkio weight is from 10 to 1000",
+        )),
+    }
 }
 
 /// Checks a list such as `0-2,7` without ever expanding it.
@@ -233,6 +272,36 @@ mod tests {
         assert_eq!(cpu.shares(), Some(512));
         assert_eq!(cpu.cpus().as_deref(), Some("0-1,3"));
         assert_eq!(plan.pids.unwrap().limit(), 64);
+    }
+
+    #[test]
+    fn quota_period_and_weight_are_passed_on() {
+        let asked = |quota, period, weight| Resources {
+            cpu_quota: Some(quota),
+            cpu_period: Some(period),
+            blkio_weight: Some(weight),
+            ..asked()
+        };
+        let limits = plan(&asked(50_000, 200_000, 300)).unwrap();
+        let cpu = limits.cpu.unwrap();
+        assert_eq!((cpu.quota(), cpu.period()), (Some(50_000), Some(200_000)));
+        assert_eq!(limits.io.unwrap().weight(), Some(300));
+        let unlimited = plan(&asked(-1, 0, 0)).unwrap();
+        assert_eq!(unlimited.cpu.unwrap().quota(), Some(-1));
+        assert!(unlimited.io.is_none());
+        for bad in [
+            asked(999, 0, 0),
+            asked(0, 999, 0),
+            asked(0, 1_000_001, 0),
+            asked(0, 0, 9),
+            asked(0, 0, 1_001),
+            Resources {
+                nano_cpus: Some(1_000_000_000),
+                ..asked(50_000, 0, 0)
+            },
+        ] {
+            assert!(plan(&bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

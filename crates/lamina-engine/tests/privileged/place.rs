@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use lamina_distribution::FetchError;
 use lamina_engine::{
-    CreateRequest, Engine, EngineConfig, Finished, IsolationRequest, LogRequest, ProcessRequest,
-    PullPolicy, RunError, StartOptions,
+    CreateRequest, Engine, EngineConfig, Finished, HealthRequest, IsolationRequest, LogRequest,
+    ProcessRequest, PullPolicy, RunError, StartOptions,
 };
 use lamina_image::{HostPaths, KeepBlobs, Silent};
 use lamina_monitor::{ForegroundStdio, LogConfig};
@@ -194,6 +194,7 @@ pub(crate) fn request(words: &[&str]) -> CreateRequest {
         pull: PullPolicy::Missing,
         name: None,
         labels: [].into(),
+        annotations: std::collections::BTreeMap::new(),
         process: ProcessRequest {
             args: words.iter().map(|word| (*word).to_owned()).collect(),
             ..ProcessRequest::default()
@@ -211,5 +212,6 @@ pub(crate) fn request(words: &[&str]) -> CreateRequest {
         restart: lamina_types::RestartPolicy::No,
         cidfile: None,
         log: LogRequest::default(),
+        health: HealthRequest::default(),
     }
 }

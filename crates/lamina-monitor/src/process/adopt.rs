@@ -62,6 +62,7 @@ pub(super) fn adopt(bundle: &Path, spawner: OwnedFd) -> Result<Option<Supervisor
     let mut supervisor = held.supervisor(made)?;
     supervisor.is_starting = true;
     supervisor.log.resume();
+    supervisor.resume_checks();
     // If the disk refuses it, the record names the former monitor, which nothing depends on.
     let _ = supervisor.publish_state();
     supervisor.welcome(Client::new(spawner, Role::Watching));

@@ -31,6 +31,7 @@ impl Supervisor {
         // It may have ended in the same instant in which it was executed.
         self.hear_of_start();
         self.container.kill_leftovers();
+        self.end_checks();
         self.drain();
         self.stop_packing();
         let mut record = self.record(end, finished_at);

@@ -10,6 +10,7 @@ use lamina_types::ContainerName;
 use super::supervise::Supervisor;
 use crate::config::EventsConfig;
 use crate::events::{Event, Journal, Kind};
+use crate::health::HealthStatus;
 use crate::record::ExitRecord;
 
 impl Supervisor {
@@ -78,6 +79,15 @@ impl Supervisor {
             let lost = event(events, "log_lost", &self.config.id.to_string())
                 .with("bytes", (lost - told).to_string());
             Journal::new(&events.dir).append(&[lost]);
+        }
+    }
+
+    /// Tells what the container has become by its health checks.
+    pub(super) fn note_health(&self, status: HealthStatus) {
+        if let Some(events) = &self.config.events {
+            let action = format!("health_status: {}", status.as_str());
+            let told = event(events, &action, &self.config.id.to_string());
+            Journal::new(&events.dir).append(&[told]);
         }
     }
 

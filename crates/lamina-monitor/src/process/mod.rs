@@ -17,6 +17,7 @@ mod container;
 mod end;
 mod ending;
 mod events;
+mod health;
 mod packing;
 mod restart;
 mod setup;

@@ -61,7 +61,8 @@ impl Supervisor {
         let policy = config.map_or(self.config.restart, |config| config.restart);
         // Whoever starts a container is told if that fails; only what ran once is kept running.
         let never_ran = record.started_at.is_none() && self.state.restarts == 0;
-        if never_ran || !policy.restarts(record.code, self.state.restarts) {
+        let is_wanted = self.is_to_restart || policy.restarts(record.code, self.state.restarts);
+        if never_ran || !is_wanted {
             return None;
         }
         // Asked last: whoever stops a container leaves the mark before the signal.
@@ -285,6 +286,7 @@ impl Supervisor {
         self.stdin = ours.stdin;
         self.outputs = ours.outputs;
         self.is_starting = start;
+        self.is_to_restart = false;
         self.failure = None;
         if self.config.restarts == 0 {
             // Somebody has started it.

@@ -147,6 +147,9 @@ impl Held {
             failure: None,
             lease: None,
             buffer: Vec::new(),
+            checking: None,
+            kill_at: None,
+            is_to_restart: false,
         })
     }
 }

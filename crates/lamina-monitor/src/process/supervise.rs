@@ -1,7 +1,7 @@
 //! The loop: output to the log and the clients, input to the program, requests, and the end.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lamina_fs::{Dir, Lock, PathError};
 use lamina_sys::signals::pidfd_kill;
@@ -13,6 +13,7 @@ use rustix::termios::{Winsize, tcsetwinsize};
 
 use super::client::{Client, Request, Role};
 use super::container::{self, Container};
+use super::health::Checking;
 use super::stdio::Output;
 use crate::config::MonitorConfig;
 use crate::log::LogWriter;
@@ -58,6 +59,12 @@ pub(super) struct Supervisor {
     /// The lock of the operation that starts the container.
     pub(super) lease: Option<OwnedFd>,
     pub(super) buffer: Vec<u8>,
+    /// The health checks of the present run.
+    pub(super) checking: Option<Box<Checking>>,
+    /// When a program that was asked to stop is killed.
+    pub(super) kill_at: Option<Instant>,
+    /// Whether the container is started again after this run, whatever its policy.
+    pub(super) is_to_restart: bool,
 }
 
 /// What a descriptor that is ready belongs to.
@@ -69,6 +76,7 @@ enum Token {
     Stdin,
     Output(usize),
     Packer,
+    Check,
     Init,
 }
 
@@ -87,12 +95,15 @@ impl Supervisor {
                     Token::Stdin => self.feed(),
                     Token::Output(index) => drop(self.carry(index)),
                     Token::Packer => self.packer_ended(),
+                    Token::Check => self.hear_check(),
                     Token::Init => has_ended = true,
                 }
             }
             self.outputs.retain(|output| !output.at_end);
             self.forget_gone();
-            if has_ended && !self.end()? {
+            if !has_ended {
+                self.keep_time();
+            } else if !self.end()? {
                 return Ok(());
             }
         }
@@ -135,8 +146,11 @@ impl Supervisor {
         if let Some(packer) = &self.packer {
             add(Token::Packer, packer.as_fd(), PollFlags::IN);
         }
+        if let Some(pipe) = self.report() {
+            add(Token::Check, pipe.as_fd(), PollFlags::IN);
+        }
         add(Token::Init, self.container.pidfd.as_fd(), PollFlags::IN);
-        poll::wait(&mut fds, None)?;
+        poll::wait(&mut fds, self.time_left())?;
         let ready = tokens.into_iter().zip(fds.iter().map(PollFd::revents));
         Ok(ready.filter(|(_, flags)| !flags.is_empty()).collect())
     }
@@ -151,6 +165,8 @@ impl Supervisor {
             Ok(()) if self.is_starting => {
                 self.state.status = Status::Running;
                 self.state.started_at = Some(Time::now());
+                // Before it is said that it runs: whoever asks then finds no former run's health.
+                self.begin_checks();
                 // The truth for later commands before the word to the present one. If the disk
                 // refuses it, the record of the creation still names the process.
                 let _ = self.publish_state();
@@ -244,7 +260,7 @@ impl Supervisor {
         }
     }
 
-    fn kill(&self) {
+    pub(super) fn kill(&self) {
         const SIGKILL: i32 = 9;
         // Only fails if it has ended.
         let _ = pidfd_kill(self.container.pidfd.as_fd(), SIGKILL);
@@ -334,6 +350,9 @@ impl Supervisor {
                 let text = "the command that created the container ended before starting it";
                 Failure::text(125, ErrorKind::Cancelled, text.to_owned())
             });
+            self.kill();
+        }
+        if self.config.bound {
             self.kill();
         }
         if self.config.stdin_once && !self.config.tty {

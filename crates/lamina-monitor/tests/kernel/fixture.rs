@@ -93,6 +93,8 @@ impl Container {
             cleanup_argv: vec!["lamina".to_owned(), "__cleanup".to_owned(), marker],
             init_reaper: false,
             remove: false,
+            health: None,
+            bound: false,
         };
         let namespaces =
             ["pid", "mount", "uts", "ipc", "network"].map(|kind| json!({"type": kind}));

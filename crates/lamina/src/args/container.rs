@@ -119,6 +119,9 @@ pub(crate) struct ContainerArgs {
     /// Read in a line delimited file of labels
     #[arg(long, value_name = "FILE")]
     pub(crate) label_file: Vec<PathBuf>,
+    /// Add an annotation to the container (passed through to the OCI runtime)
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) annotation: Vec<String>,
     /// Write the container ID to the file
     #[arg(long, value_name = "FILE")]
     pub(crate) cidfile: Option<PathBuf>,
@@ -130,6 +133,8 @@ pub(crate) struct ContainerArgs {
     pub(crate) log_opt: Vec<String>,
     #[command(flatten)]
     pub(crate) process: ProcessArgs,
+    #[command(flatten)]
+    pub(crate) health: HealthArgs,
     #[command(flatten)]
     pub(crate) files: FileArgs,
     #[command(flatten)]
@@ -174,12 +179,46 @@ pub(crate) struct ProcessArgs {
     /// Signal to stop the container
     #[arg(long, value_name = "SIGNAL")]
     pub(crate) stop_signal: Option<String>,
+    /// Timeout (in seconds) to stop a container
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    pub(crate) stop_timeout: Option<i64>,
     /// Ulimit options
     #[arg(long, value_name = "NAME=SOFT[:HARD]")]
     pub(crate) ulimit: Vec<String>,
     /// Tune host's OOM preferences (-1000 to 1000)
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(crate) oom_score_adj: Option<i32>,
+}
+
+/// How it is found out whether it is well.
+#[derive(Debug, Args)]
+pub(crate) struct HealthArgs {
+    /// Command to run to check health
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) health_cmd: Option<String>,
+    /// Time between running the check (ms|s|m|h) (default 30s)
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
+    pub(crate) health_interval: Option<String>,
+    /// Maximum time to allow one check to run (ms|s|m|h) (default 30s)
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
+    pub(crate) health_timeout: Option<String>,
+    /// Consecutive failures needed to report unhealthy (default 3)
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub(crate) health_retries: Option<i64>,
+    /// Start period for the container to initialize before counting failures (ms|s|m|h) (default 0s)
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
+    pub(crate) health_start_period: Option<String>,
+    /// Time between running the check during the start period (ms|s|m|h) (default 5s)
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
+    pub(crate) health_start_interval: Option<String>,
+    /// What is done with a container that has become unhealthy: none, restart, stop or kill
+    #[arg(long, value_name = "ACTION")]
+    pub(crate) health_on_failure: Option<String>,
+    /// Disable any container-specified HEALTHCHECK
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          default_value_t = false, hide_default_value = true, hide_possible_values = true,
+          value_name = "BOOL", action = ArgAction::Set)]
+    pub(crate) no_healthcheck: bool,
 }
 
 /// What it sees of files.
@@ -288,6 +327,15 @@ pub(crate) struct UpdateLimitArgs {
     /// CPU shares (relative weight)
     #[arg(short, long, value_name = "N")]
     pub(crate) cpu_shares: Option<u64>,
+    /// Limit CPU CFS (Completely Fair Scheduler) quota
+    #[arg(long, value_name = "MICROSECONDS", allow_negative_numbers = true)]
+    pub(crate) cpu_quota: Option<i64>,
+    /// Limit CPU CFS (Completely Fair Scheduler) period
+    #[arg(long, value_name = "MICROSECONDS", allow_negative_numbers = true)]
+    pub(crate) cpu_period: Option<i64>,
+    /// Block IO (relative weight), between 10 and 1000, or 0 to disable (default 0)
+    #[arg(long, value_name = "N")]
+    pub(crate) blkio_weight: Option<u16>,
     /// Tune container pids limit (set -1 for unlimited)
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(crate) pids_limit: Option<i64>,

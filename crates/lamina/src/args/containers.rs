@@ -40,15 +40,15 @@ pub(crate) struct StopArgs {
     /// Signal to send to the container
     #[arg(short, long)]
     pub(crate) signal: Option<String>,
-    /// Seconds to wait before killing the container
+    /// Seconds to wait before killing the container, -1 for ever; without it the container's own --stop-timeout, or 10
     #[arg(
         short,
         long,
         value_name = "SECONDS",
         visible_alias = "time",
-        default_value_t = 10
+        allow_negative_numbers = true
     )]
-    pub(crate) timeout: i64,
+    pub(crate) timeout: Option<i64>,
     /// Containers by name, id or unique prefix of an id
     #[arg(value_name = "CONTAINER", required = true)]
     pub(crate) containers: Vec<String>,
@@ -71,16 +71,15 @@ pub(crate) struct RestartArgs {
     /// Signal to send to the container
     #[arg(short, long)]
     pub(crate) signal: Option<String>,
-    /// Seconds to wait before killing the container
+    /// Seconds to wait before killing the container, -1 for ever; without it the container's own --stop-timeout, or 10
     #[arg(
         short,
         long,
         value_name = "SECONDS",
         visible_alias = "time",
-        default_value_t = 10,
         allow_negative_numbers = true
     )]
-    pub(crate) timeout: i64,
+    pub(crate) timeout: Option<i64>,
     /// Containers by name, id or unique prefix of an id
     #[arg(value_name = "CONTAINER", required = true)]
     pub(crate) containers: Vec<String>,
@@ -165,9 +164,10 @@ pub(crate) struct ExportArgs {
 /// `lamina wait`.
 #[derive(Debug, Args)]
 pub(crate) struct WaitArgs {
-    /// What to wait for: the container does not run, it ends the next time, it is removed
+    /// What to wait for: the container does not run, it ends the next time, it is removed, it is healthy
     #[arg(long, value_name = "CONDITION", default_value = "not-running",
-          value_parser = ["not-running", "next-exit", "removed"], hide_possible_values = false)]
+          value_parser = ["not-running", "next-exit", "removed", "healthy"],
+          hide_possible_values = false)]
     pub(crate) condition: String,
     /// Containers by name, id or unique prefix of an id
     #[arg(value_name = "CONTAINER", required = true)]
@@ -345,6 +345,17 @@ pub(crate) struct UnpauseArgs {
     /// Containers by name, id or unique prefix of an id
     #[arg(value_name = "CONTAINER", required = true)]
     pub(crate) containers: Vec<String>,
+}
+
+/// `lamina healthcheck run`.
+#[derive(Debug, Args)]
+pub(crate) struct HealthcheckArgs {
+    /// Tell the monitor that executes this, and nobody else
+    #[arg(long, hide = true)]
+    pub(crate) due: bool,
+    /// The container by name, id or unique prefix of an id
+    #[arg(value_name = "CONTAINER")]
+    pub(crate) container: String,
 }
 
 /// `lamina container cleanup`: what a monitor executes when its container has ended.

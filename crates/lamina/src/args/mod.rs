@@ -12,12 +12,13 @@ mod system;
 mod volumes;
 
 pub(crate) use container::{
-    ContainerArgs, CreateArgs, ExplainFormat, ProgressArg, RunArgs, Stream, UpdateLimitArgs,
+    ContainerArgs, CreateArgs, ExplainFormat, HealthArgs, ProgressArg, RunArgs, Stream,
+    UpdateLimitArgs,
 };
 pub(crate) use containers::{
-    AttachArgs, CleanupArgs, CommitArgs, CpArgs, DiffArgs, ExecArgs, ExportArgs, KillArgs,
-    LogsArgs, PauseArgs, PortArgs, RenameArgs, RestartArgs, RmArgs, StartArgs, StatsArgs, StopArgs,
-    TopArgs, UnpauseArgs, UpdateArgs, WaitArgs,
+    AttachArgs, CleanupArgs, CommitArgs, CpArgs, DiffArgs, ExecArgs, ExportArgs, HealthcheckArgs,
+    KillArgs, LogsArgs, PauseArgs, PortArgs, RenameArgs, RestartArgs, RmArgs, StartArgs, StatsArgs,
+    StopArgs, TopArgs, UnpauseArgs, UpdateArgs, WaitArgs,
 };
 pub(crate) use images::{
     BlobsArgs, CreateMinimalArgs, ExplainArgs, HistoryArgs, ImportArgs, LoadArgs, PullArgs,

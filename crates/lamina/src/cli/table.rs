@@ -3,13 +3,13 @@
 use crate::args::{
     AttachArgs, BlobsArgs, CleanupArgs, CommitArgs, ContainerPruneArgs, CpArgs, CreateArgs,
     CreateMinimalArgs, DfArgs, DiffArgs, EventsArgs, ExecArgs, ExplainArgs, ExportArgs, FsckArgs,
-    HistoryArgs, ImagePruneArgs, ImagesArgs, ImportArgs, InfoArgs, InspectArgs, KillArgs, LoadArgs,
-    LoginArgs, LogoutArgs, LogsArgs, MarkdownHelpArgs, MigrateArgs, PauseArgs, PortArgs, PruneArgs,
-    PsArgs, PullArgs, PushArgs, RenameArgs, RestartArgs, RmArgs, RmiArgs, RunArgs, SaveArgs,
-    SearchTagsArgs, ServeArgs, StartArgs, StatsArgs, StopArgs, TagArgs, TidyArgs, TopArgs,
-    TreeArgs, UndoArgs, UnpauseArgs, UntagArgs, UpdateArgs, VersionArgs, VolumeCloneArgs,
-    VolumeCreateArgs, VolumeExportArgs, VolumeImportArgs, VolumeInspectArgs, VolumeLsArgs,
-    VolumePruneArgs, VolumeRenameArgs, VolumeRmArgs, WaitArgs, WhyArgs,
+    HealthcheckArgs, HistoryArgs, ImagePruneArgs, ImagesArgs, ImportArgs, InfoArgs, InspectArgs,
+    KillArgs, LoadArgs, LoginArgs, LogoutArgs, LogsArgs, MarkdownHelpArgs, MigrateArgs, PauseArgs,
+    PortArgs, PruneArgs, PsArgs, PullArgs, PushArgs, RenameArgs, RestartArgs, RmArgs, RmiArgs,
+    RunArgs, SaveArgs, SearchTagsArgs, ServeArgs, StartArgs, StatsArgs, StopArgs, TagArgs,
+    TidyArgs, TopArgs, TreeArgs, UndoArgs, UnpauseArgs, UntagArgs, UpdateArgs, VersionArgs,
+    VolumeCloneArgs, VolumeCreateArgs, VolumeExportArgs, VolumeImportArgs, VolumeInspectArgs,
+    VolumeLsArgs, VolumePruneArgs, VolumeRenameArgs, VolumeRmArgs, WaitArgs, WhyArgs,
 };
 use crate::commands::{InspectContainer, InspectImage};
 
@@ -28,6 +28,11 @@ const WAIT: Entry = entry::<WaitArgs>(
     "wait",
     CONTAINER,
     "Wait until containers stop, then print their exit codes",
+);
+const HEALTHCHECK: Entry = entry::<HealthcheckArgs>(
+    "healthcheck",
+    "CONTAINER",
+    "Check once whether a container is healthy",
 );
 const EXEC: Entry = entry::<ExecArgs>(
     "exec",
@@ -275,7 +280,7 @@ pub(crate) const GROUPS: [Group; 5] = [
 ];
 
 /// The same commands by what they are about.
-pub(crate) const MANAGEMENT: [Group; 5] = [
+pub(crate) const MANAGEMENT: [Group; 6] = [
     Group {
         title: "container",
         entries: &[
@@ -304,6 +309,7 @@ pub(crate) const MANAGEMENT: [Group; 5] = [
             CP,
             EXPORT,
             INSPECT_CONTAINER,
+            HEALTHCHECK.hidden(),
             CLEANUP,
         ],
     },
@@ -349,5 +355,9 @@ pub(crate) const MANAGEMENT: [Group; 5] = [
             VOLUME_EXPORT,
             VOLUME_IMPORT,
         ],
+    },
+    Group {
+        title: "healthcheck",
+        entries: &[HEALTHCHECK.named("run")],
     },
 ];

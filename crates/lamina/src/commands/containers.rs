@@ -142,11 +142,15 @@ impl StartArgs {
 impl Verb for StopArgs {
     fn run(self, app: &App) -> Outcome<u8> {
         let signal = self.signal.as_deref().map(signal).transpose()?;
-        let timeout = patience(self.timeout)?;
+        let timeout = self.timeout.map(patience).transpose()?;
         each(app, &self.containers, |engine, id| {
             if let Some(signal) = signal {
                 engine.kill(id, signal).map_err(Failure::from)?;
             }
+            let timeout = match timeout {
+                Some(timeout) => timeout,
+                None => engine.stop_timeout(id).map_err(Failure::from)?,
+            };
             engine.stop(id, timeout).map_err(Failure::from)?;
             Ok(None)
         })

@@ -28,6 +28,7 @@ impl Verb for ExecArgs {
             tty: self.tty,
             stdin: self.interactive,
             privileged: self.privileged,
+            bound: false,
         };
         let foreground = match self.detach {
             true => None,

@@ -21,9 +21,9 @@ use crate::ui::{self, parse_moment};
 impl Verb for LogsArgs {
     fn run(self, app: &App) -> Outcome<u8> {
         let options = LogsOptions {
-            tail: tail(&self.tail)?,
-            since: moment(self.since.as_deref())?,
-            until: moment(self.until.as_deref())?,
+            tail: tail(&self.tail),
+            since: moment("since", self.since.as_deref())?,
+            until: moment("until", self.until.as_deref())?,
             follow: self.follow,
         };
         let engine = app.engine()?;
@@ -144,21 +144,19 @@ fn write(stream: Stream, text: &str) -> Outcome {
     }
 }
 
-fn tail(text: &str) -> Outcome<Option<u64>> {
-    match text {
-        "all" | "-1" => Ok(None),
-        number => number.parse().map(Some).map_err(|_| {
-            Failure::usage(format!(
-                "invalid argument {number:?} for --tail: expected a number of lines, or all"
-            ))
-        }),
-    }
+/// Reads `--tail`; what is no number is everything, as with Docker.
+fn tail(text: &str) -> Option<u64> {
+    text.parse().ok()
 }
 
-fn moment(text: Option<&str>) -> Outcome<Option<Time>> {
+fn moment(name: &str, text: Option<&str>) -> Outcome<Option<Time>> {
     let Some(text) = text else { return Ok(None) };
-    let moment = parse_moment(text, Timestamp::now()).map_err(|error| {
-        Failure::new(error, ErrorKind::InvalidArgument).exits(exit_codes::ENGINE)
+    let moment = parse_moment(text, Timestamp::now()).map_err(|_| {
+        let shown: String = text.chars().take(80).collect();
+        let text = format!(
+            "invalid value for {name:?}: failed to parse value as time or duration: {shown:?}"
+        );
+        Failure::said(ErrorKind::InvalidArgument, text)
     })?;
     Ok(Some(Time::from_timestamp(moment)))
 }

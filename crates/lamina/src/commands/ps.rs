@@ -14,6 +14,7 @@ use crate::failure::{Failure, Outcome};
 use crate::ui::{self, Column, Format};
 
 mod filter;
+mod pattern;
 
 use filter::Filter;
 

@@ -9,7 +9,7 @@ use crate::failure::{Failure, Outcome};
 impl Verb for RestartArgs {
     fn run(self, app: &App) -> Outcome<u8> {
         let signal = self.signal.as_deref().map(signal).transpose()?;
-        let timeout = patience(self.timeout)?;
+        let timeout = self.timeout.map(patience).transpose()?;
         let config = app.config()?;
         let engine = app.engine_with(&config, Pulling::default())?;
         each_of(&engine, &self.containers, |engine, id| {
@@ -17,6 +17,10 @@ impl Verb for RestartArgs {
                 // One that does not run has nothing to be told.
                 let _ = engine.kill(id, signal);
             }
+            let timeout = match timeout {
+                Some(timeout) => timeout,
+                None => engine.stop_timeout(id).map_err(Failure::from)?,
+            };
             let running = engine.restart(id, timeout).map_err(Failure::from)?;
             // One that has ended already was left to its monitor just the same.
             let _ = running.session.detach();

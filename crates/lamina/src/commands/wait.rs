@@ -25,6 +25,11 @@ impl Verb for WaitArgs {
                     ended(app, engine, id)?
                 }
                 "removed" => removed(app, engine, id)?,
+                "healthy" => {
+                    healthy(engine, id)?;
+                    // As Podman, where nothing has ended.
+                    return Ok(Some("-1".to_owned()));
+                }
                 _ => ended(app, engine, id)?,
             };
             Ok(Some(code.to_string()))
@@ -65,6 +70,16 @@ fn begun(engine: &Engine, id: &ContainerId) -> Outcome {
         }
         std::thread::sleep(INTERVAL);
     }
+}
+
+/// Waits until a container is healthy, now or after a restart.
+fn healthy(engine: &Engine, id: &ContainerId) -> Outcome {
+    engine.has_healthcheck(id).map_err(Failure::from)?;
+    while state(engine, id)?["Health"]["Status"] != "healthy" {
+        engine.supervise(id).map_err(Failure::from)?;
+        std::thread::sleep(INTERVAL);
+    }
+    Ok(())
 }
 
 /// Waits until a container is gone; returns the last exit code that was seen.

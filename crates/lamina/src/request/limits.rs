@@ -41,6 +41,9 @@ pub(crate) fn resources(args: &UpdateLimitArgs) -> Outcome<Resources> {
         memory_reservation,
         nano_cpus: nano_cpus(args.cpus.as_deref())?,
         cpu_shares: cpu_shares(args.cpu_shares)?,
+        cpu_quota: args.cpu_quota,
+        cpu_period: cpu_period(args.cpu_period)?,
+        blkio_weight: args.blkio_weight,
         cpuset_cpus: args.cpuset_cpus.clone().filter(|text| !text.is_empty()),
         cpuset_mems: args.cpuset_mems.clone().filter(|text| !text.is_empty()),
         pids_limit: pids_limit(args.pids_limit)?,
@@ -97,6 +100,17 @@ fn cpu_shares(shares: Option<u64>) -> Outcome<Option<u64>> {
             "invalid argument {other} for --cpu-shares: expected 2 to 262144"
         ))),
     }
+}
+
+fn cpu_period(period: Option<i64>) -> Outcome<Option<u64>> {
+    let Some(period) = period else {
+        return Ok(None);
+    };
+    u64::try_from(period).map(Some).map_err(|_| {
+        let text =
+            "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)";
+        Failure::said(ErrorKind::InvalidArgument, text)
+    })
 }
 
 fn pids_limit(limit: Option<i64>) -> Outcome<Option<i64>> {

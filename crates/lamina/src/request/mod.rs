@@ -1,6 +1,7 @@
 //! What is meant: the arguments of `run` and `create` as a [`CreateRequest`], checked once.
 
 mod environment;
+mod health;
 mod limits;
 mod security;
 #[cfg(test)]
@@ -66,6 +67,7 @@ pub(crate) fn create_request(
         pull: pull_policy(&args.image.pull)?,
         name: parsed("--name", args.name.as_deref())?,
         labels: environment::labels(&args.label, &args.label_file)?,
+        annotations: annotations(&args.annotation)?,
         process: process(args, words, context)?,
         isolation: isolation(args, context)?,
         resources: resources(&args.limits.limits)?,
@@ -80,7 +82,17 @@ pub(crate) fn create_request(
         restart: restart(args)?,
         cidfile: args.cidfile.as_ref().map(|path| context.cwd.join(path)),
         log: log(args),
+        health: health::request(&args.health, args.rm)?,
     })
+}
+
+/// Reads `--annotation`; one without a value is empty.
+fn annotations(given: &[String]) -> Outcome<BTreeMap<String, String>> {
+    let one = |text: &String| match text.split_once('=').unwrap_or((text, "")) {
+        ("", _) => Err(Failure::usage(format!("invalid annotation: {text:?}"))),
+        (key, value) => Ok((key.to_owned(), value.to_owned())),
+    };
+    given.iter().map(one).collect()
 }
 
 /// Reads a restart policy.
@@ -141,6 +153,7 @@ fn process(
         stdin: args.interactive,
         init: process.init,
         stop_signal: parsed("--stop-signal", process.stop_signal.as_deref())?,
+        stop_timeout: process.stop_timeout,
         ulimits: all_parsed("--ulimit", &process.ulimit)?,
         oom_score_adj: process.oom_score_adj,
     })

@@ -79,6 +79,7 @@ fn help_lists_the_commands_in_groups() {
 
     Management Commands:
       container   Manage containers
+      healthcheck Manage health checks of containers
       image       Manage images
       registry    Manage the embedded registry
       system      Manage lamina

@@ -52,7 +52,7 @@ fn privileged_ps() {
     }
     assert_snapshot!(transcript(&host, &["ps", "-f", "bogus=1"]), @r#"
     ! error: invalid filter "bogus=1"
-    ! hint: known are id=, name=, label=, status=, exited=, ancestor=, before=, since=, volume=
+    ! hint: known are id=, name=, label=, status=, health=, exited=, ancestor=, before=, since=, volume=
     [exit 1]
     "#);
     let json = host.ok(&["ps", "-a", "--format", "json"]);

@@ -41,6 +41,7 @@ mod events;
 mod exec;
 mod files;
 mod fsck;
+mod health;
 mod help;
 mod images;
 mod killed;

@@ -6,6 +6,7 @@ use std::path::Path;
 use lamina_engine::ContainerSummary;
 use lamina_types::Reference;
 
+use super::pattern::Pattern;
 use crate::failure::{Failure, Outcome};
 
 /// One condition.
@@ -13,12 +14,14 @@ use crate::failure::{Failure, Outcome};
 pub(super) enum Filter {
     /// The beginning of the id.
     Id(String),
-    /// A part of the name.
-    Name(String),
+    /// What the name is like.
+    Name(Pattern),
     /// A label, and its value.
     Label(String, Option<String>),
     /// The state.
     Status(String),
+    /// How it fares.
+    Health(String),
     /// The exit code.
     Exited(u8),
     /// The image, by name or id.
@@ -42,13 +45,13 @@ impl Filter {
                 lamina_types::ErrorKind::InvalidArgument,
                 format!("invalid filter {text:?}"),
             )
-            .hint("known are id=, name=, label=, status=, exited=, ancestor=, before=, since=, volume=")
+            .hint("known are id=, name=, label=, status=, health=, exited=, ancestor=, before=, since=, volume=")
         };
         let (key, value) = text.split_once('=').ok_or_else(fail)?;
         let owned = value.to_owned();
         Ok(match key {
             "id" => Self::Id(owned),
-            "name" => Self::Name(value.trim_start_matches('/').to_owned()),
+            "name" => Self::Name(Pattern::parse(value).ok_or_else(fail)?),
             "label" => match value.split_once('=') {
                 Some((key, value)) => Self::Label(key.to_owned(), Some(value.to_owned())),
                 None => Self::Label(owned, None),
@@ -57,6 +60,10 @@ impl Filter {
                 "created" | "running" | "paused" | "restarting" | "exited" | "dead" => {
                     Self::Status(owned)
                 }
+                _ => return Err(fail()),
+            },
+            "health" => match value {
+                "starting" | "healthy" | "unhealthy" | "none" => Self::Health(owned),
                 _ => return Err(fail()),
             },
             "exited" => Self::Exited(value.parse().map_err(|_| fail())?),
@@ -96,12 +103,17 @@ impl Filter {
     fn matches(&self, container: &ContainerSummary, all: &[ContainerSummary]) -> bool {
         match self {
             Self::Id(prefix) => container.id.as_str().starts_with(prefix.as_str()),
-            Self::Name(part) => container.name.as_str().contains(part.as_str()),
+            // Docker's own names begin with a slash.
+            Self::Name(pattern) => {
+                let name = container.name.as_str();
+                pattern.is_in(name) || pattern.is_in(&format!("/{name}"))
+            }
             Self::Label(key, value) => container
                 .labels
                 .get(key)
                 .is_some_and(|have| value.as_ref().is_none_or(|value| value == have)),
             Self::Status(status) => container.state.status.as_str() == status,
+            Self::Health(health) => container.health == health,
             Self::Exited(code) => {
                 container.state.status.as_str() == "exited" && container.state.exit_code == *code
             }

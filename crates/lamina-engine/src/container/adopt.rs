@@ -35,34 +35,32 @@ impl Engine {
     /// Opens a container that is about to be touched, see [`Engine::supervise`].
     pub(crate) fn load_supervised(&self, id: &ContainerId) -> Result<Container, FindError> {
         let container = self.load(id)?;
-        self.bring_back(&container);
+        drop(self.bring_back(&container));
         Ok(container)
     }
 
-    /// Gives an orphan another monitor; when this returns, that can be connected to. Not under the
-    /// container's lock.
-    pub(crate) fn bring_back(&self, container: &Container) {
+    /// Gives an orphan another monitor; when this returns, that can be connected to. Returns the
+    /// conversation with it, if it was this call that brought it. Not under the container's lock.
+    pub(crate) fn bring_back(&self, container: &Container) -> Option<Session> {
         if !is_orphan(container) {
-            return;
+            return None;
         }
         // One of many commands does it. Without the lock, a start or a removal is on its way.
-        let Ok(Some(_lock)) = cleanup::lock(container) else {
-            return;
-        };
+        let _lock = cleanup::lock(container).ok()??;
         for _ in 0..TRIES {
             if !is_orphan(container) {
-                return;
+                return None;
             }
             let bundle = self.bundle(&container.record.id);
-            let Ok(mut session) = adopt(&bundle, &self.config.binary) else {
-                return;
-            };
+            let mut session = adopt(&bundle, &self.config.binary).ok()?;
             match session.created() {
+                Ok(_) => return Some(session),
                 // One that another command began, and was killed over, was first; or it ended.
                 Err(SessionError::Gone) => {}
-                _ => return,
+                Err(_) => return None,
             }
         }
+        None
     }
 
     /// Connects to the monitor of a container, which may just be coming to life.

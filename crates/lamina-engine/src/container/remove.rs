@@ -89,7 +89,7 @@ impl Engine {
                 return Err(running(&container));
             }
             // Who sees its end tells of it.
-            self.bring_back(&container);
+            drop(self.bring_back(&container));
             self.kill_and_wait(&container)?;
         } else {
             // Its monitor may be writing the last record into the directory that is to go.

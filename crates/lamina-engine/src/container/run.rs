@@ -149,21 +149,48 @@ impl Engine {
             mut session,
             ..
         } = running;
-        let exit = match session.relay(stdio) {
-            Ok(Relayed::Detached) => {
+        let mut is_left_to_monitor = false;
+        let mut relayed = session.relay(stdio);
+        while let Err(SessionError::Gone) = relayed {
+            // A monitor that was killed after it had recorded the end has said all that matters.
+            if let Some(exit) = recorded(&container) {
+                relayed = Ok(Relayed::Exit(exit));
+                break;
+            }
+            is_left_to_monitor = true;
+            relayed = self.go_on(&container, stdio)?;
+        }
+        let exit = match relayed? {
+            Relayed::Detached => {
                 self.note_container(&container.record, "detach", &[]);
                 return Ok(Finished::Detached);
             }
-            Ok(Relayed::Exit(exit)) => exit,
-            // A monitor that was killed after it had recorded the end has said all that matters.
-            Err(SessionError::Gone) => recorded(&container).ok_or(SessionError::Gone)?,
-            Err(error) => return Err(error),
+            Relayed::Exit(exit) => exit,
         };
-        let cleanup = self.after_exit(&container, &session, explain);
+        let cleanup = match is_left_to_monitor {
+            // Whom it does not know as the one that cleans up.
+            true => None,
+            false => self.after_exit(&container, &session, explain),
+        };
         Ok(Finished::Exit {
             exit: Box::new(exit),
             cleanup,
         })
+    }
+
+    /// Goes on with a container whose monitor was killed, as a client of another one. The inner
+    /// result is the end of that conversation; the outer says that there is none.
+    fn go_on(
+        &self,
+        container: &Container,
+        stdio: &ForegroundStdio<'_>,
+    ) -> Result<Result<Relayed, SessionError>, SessionError> {
+        let mut session = match self.bring_back(container) {
+            Some(session) => session,
+            None => self.reach(container).map_err(|_| SessionError::Gone)?,
+        };
+        session.attach()?;
+        Ok(session.relay(stdio))
     }
 
     fn after_exit(

@@ -158,3 +158,31 @@ fn privileged_what_is_adopted_ends_as_any_other() {
     host.ok(&["start", "three"]);
     clear(&host);
 }
+
+#[test]
+fn privileged_a_foreground_run_outlives_its_monitor() {
+    let host = Host::new();
+    let script = "while ! [ -e /go ]; do sleep 0.01; done; exit 4";
+    let words = [
+        "run", "--rm", "--name", "one", "minimal", "sh", "-c", script,
+    ];
+    let mut run = host.command(&words);
+    let run = run.stdout(Stdio::null()).spawn().unwrap();
+    wait_for("the container", || {
+        let inspect = host.lamina(&["inspect", "-f", "{{.State.Status}}", "one"]);
+        (inspect.stdout == "running\n").then_some(())
+    });
+    orphan(&host, "one");
+    // It brings another one, whose first client it is: the others have only looked.
+    wait_for("another monitor", || {
+        (monitors(&host, "one") == 1).then_some(())
+    });
+    // What does it may be ended by it.
+    host.lamina(&["exec", "one", "touch", "/go"]);
+    let ended = run.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(4));
+    wait_for("the removal", || {
+        host.ok(&["ps", "-aq"]).is_empty().then_some(())
+    });
+    clear(&host);
+}

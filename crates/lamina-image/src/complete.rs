@@ -7,7 +7,7 @@ use lamina_store::{Line, Operation};
 use lamina_types::oci::Descriptor;
 
 use crate::images::{Image, Images};
-use crate::layer::{BlobUse, Job, Origin, Taker, UnpackError, take_all};
+use crate::layer::{BlobUse, Job, Origin, Taker, UnpackError, take_all, writing_early};
 use crate::progress::Progress;
 
 /// Nowhere: everything is here.
@@ -46,15 +46,18 @@ impl Images<'_> {
             diff_id: diff_id.clone(),
             origin: Box::new(Nowhere),
         });
-        let taker = Taker {
-            store: self.store,
-            op,
-            bounds: &self.bounds,
-            form: self.form,
-            blobs: BlobUse::Kept,
-            early: None,
-            trees: None,
-        };
-        take_all(taker, jobs.collect(), progress).is_ok() && self.store.sync().is_ok()
+        let taken = writing_early(self.store, self.form, |early| {
+            let taker = Taker {
+                store: self.store,
+                op,
+                bounds: &self.bounds,
+                form: self.form,
+                blobs: BlobUse::Kept,
+                early: Some(early),
+                trees: None,
+            };
+            take_all(taker, jobs.collect(), progress)
+        });
+        taken.is_ok() && self.store.sync().is_ok()
     }
 }

@@ -15,7 +15,8 @@ use crate::fault::StoreFault;
 use crate::images::Images;
 use crate::keep::Came;
 use crate::layer::{
-    BlobUse, Compression, InArchive, Job, JobError, MAGIC, Taker, UnpackError, decompress, take_all,
+    BlobUse, Compression, InArchive, Job, JobError, MAGIC, Taker, UnpackError, decompress,
+    take_all, writing_early,
 };
 use crate::progress::Progress;
 use crate::publish::Stored;
@@ -176,16 +177,19 @@ impl Images<'_> {
             });
         }
         let blobs: Vec<Descriptor> = jobs.iter().map(|job| job.blob.clone()).collect();
-        let taker = Taker {
-            store: self.store,
-            op,
-            bounds: &self.bounds,
-            blobs: BlobUse::Wanted,
-            early: None,
-            trees: None,
-            form: self.form,
-        };
-        take_all(taker, jobs, progress).map_err(|JobError { blob, source }| {
+        let taken = writing_early(self.store, self.form, |early| {
+            let taker = Taker {
+                store: self.store,
+                op,
+                bounds: &self.bounds,
+                blobs: BlobUse::Wanted,
+                early: Some(early),
+                trees: None,
+                form: self.form,
+            };
+            take_all(taker, jobs, progress)
+        });
+        taken.map_err(|JobError { blob, source }| {
             let at = blobs.iter().position(|b| b.digest == blob);
             let name = at
                 .and_then(|at| packed.layers.get(at))

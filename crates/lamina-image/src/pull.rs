@@ -3,16 +3,16 @@
 use std::thread;
 
 use lamina_distribution::{Client, FetchError};
-use lamina_store::{Line, Operation};
+use lamina_store::{Early, Line, Operation};
 use lamina_types::oci::{Descriptor, Manifest};
-use lamina_types::{Digest, ErrorKind, Platform, Reference};
+use lamina_types::{DiffId, Digest, ErrorKind, Platform, Reference};
 
 use crate::documents::{DocumentError, MAX_DOCUMENT, check_manifest, parse_config};
 use crate::fault::StoreFault;
 use crate::find::FindError;
 use crate::images::{Image, Images};
 use crate::keep::Came;
-use crate::layer::{Job, JobError, Registry, Taker, Trees, UnpackError, take_all};
+use crate::layer::{Job, JobError, Registry, Taker, Trees, UnpackError, take_all, writing_early};
 use crate::progress::{Phase, Progress};
 use crate::publish::Stored;
 
@@ -204,17 +204,30 @@ impl Pull<'_> {
                 reference: self.reference,
             }),
         });
+        let (jobs, diff_ids) = (jobs.collect(), &config.rootfs.diff_ids);
+        let (store, form) = (self.images.store, self.images.form);
+        writing_early(store, form, |early| self.unpack(op, jobs, diff_ids, early))
+    }
+
+    /// Takes the layers and merges them.
+    fn unpack(
+        &self,
+        op: &Operation,
+        jobs: Vec<Job<'_>>,
+        diff_ids: &[DiffId],
+        early: &Early,
+    ) -> Result<(), PullError> {
         let trees = Trees::default();
         let taker = Taker {
             store: self.images.store,
             op,
             bounds: &self.images.bounds,
             blobs: self.images.keep_blobs.of_pulled(),
-            early: None,
+            early: Some(early),
             trees: Some(&trees),
             form: self.images.form,
         };
-        take_all(taker, jobs.collect(), self.progress).map_err(|JobError { blob, source }| {
+        take_all(taker, jobs, self.progress).map_err(|JobError { blob, source }| {
             PullError::Layer {
                 reference: self.reference.familiar(),
                 layer: blob,
@@ -222,7 +235,6 @@ impl Pull<'_> {
             }
         })?;
         let known = trees.into_known();
-        let diff_ids = &config.rootfs.diff_ids;
         let ready = thread::scope(|scope| {
             // The disk works on what is left while the image is merged.
             scope.spawn(|| self.images.store.write_back());

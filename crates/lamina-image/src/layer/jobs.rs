@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use lamina_store::{Early, Store};
 use lamina_types::oci::Descriptor;
 use lamina_types::{DiffId, Digest};
 
@@ -67,23 +68,34 @@ pub(crate) fn take_all(
         }
     };
     thread::scope(|scope| {
-        let (early, writer) = lamina_store::early();
-        scope.spawn(move || writer.run(taker.store, everything(taker.form)));
-        let taker = Taker {
-            early: Some(&early),
-            ..taker
-        };
-        thread::scope(|scope| {
-            for _ in 1..jobs.len().min(PARALLEL) {
-                scope.spawn(|| work(taker));
-            }
-            work(taker);
-        });
+        for _ in 1..jobs.len().min(PARALLEL) {
+            scope.spawn(|| work(taker));
+        }
+        work(taker);
     });
     match failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
         Some(failure) => Err(failure),
         None => Ok(()),
     }
+}
+
+/// Does `work` while a thread writes to the disk what it hands on.
+///
+/// What follows on the layers belongs to the work as well: at their end the thread may be waiting
+/// for the disk, and nobody else need wait for that.
+pub(crate) fn writing_early<T>(
+    store: &Store,
+    form: LayerForm,
+    work: impl FnOnce(&Early) -> T,
+) -> T {
+    thread::scope(|scope| {
+        let (early, writer) = lamina_store::early();
+        scope.spawn(move || writer.run(store, everything(form)));
+        let done = work(&early);
+        // The thread ends with the last of them.
+        drop(early);
+        done
+    })
 }
 
 /// How often everything that was written goes to the disk. What goes into the pool is told to the

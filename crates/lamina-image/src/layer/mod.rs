@@ -27,7 +27,7 @@ pub use compression::open as decompress;
 pub(crate) use compression::{Compression, MAGIC};
 pub(crate) use download::{BlobSource, InArchive, Origin, Registry};
 pub use form::LayerForm;
-pub(crate) use jobs::{Job, JobError, take_all};
+pub(crate) use jobs::{Job, JobError, take_all, writing_early};
 pub(crate) use pipe::{Closed, Sink, Source, pipe};
 pub use stream::Bounds;
 pub(crate) use stream::stream;

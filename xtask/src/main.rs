@@ -36,6 +36,7 @@ usage: cargo xtask VERB
   bench start     what a container's start costs: the floor, lamina and the installed peers
   bench pull      what a pull costs: lamina and the installed peers, from a registry on loopback
   bench life      what containers that stay cost: in the background, `exec`, lists, a thousand
+  bench logs      a writer at full speed into rotated logs: lamina and Docker, every line looked for
   bench store     what the store promises: look-ups, sizes, times; `bench store PART` one part of it
   bench all       all of them; `--write` also writes docs/reference/benchmarks.md
   vm              the privileged tests on Debian's kernel with pure cgroup v2, under qemu

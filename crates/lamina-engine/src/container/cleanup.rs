@@ -27,6 +27,10 @@ use crate::volumes::VolumeError;
 /// The lock that serialises start, cleanup and removal of one container.
 pub(crate) const LOCK: &str = "lock";
 
+/// The lock that holds a container with `--rm` over a restart: while somebody has it, the end of a
+/// run does not remove the container. Taken before [`LOCK`].
+pub(crate) const RESTART: &str = "again";
+
 /// How long the record of an end is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -126,13 +130,14 @@ impl Engine {
     }
 
     fn remove_ended(&self, container: &Container) -> Result<(), CleanupError> {
-        let failures = if container.record.request.remove {
+        let goes = container.record.request.remove && !is_being_restarted(container)?;
+        let failures = if goes {
             self.remove_all(container, true)
         } else {
             self.remove_run(&container.record)
         };
         finish(&container.record.id, failures)?;
-        if container.record.request.remove {
+        if goes {
             self.note_container(&container.record, "destroy", &[]);
         }
         Ok(())
@@ -308,6 +313,13 @@ pub(crate) fn lock(container: &Container) -> Result<Option<Lock>, LockError> {
         Err(LockError::Path(error)) if error.is_not_found() => Ok(None),
         other => other.map(Some),
     }
+}
+
+/// Returns whether somebody stops a container to start it again. One that is killed over that lets
+/// the container go.
+fn is_being_restarted(container: &Container) -> Result<bool, LockError> {
+    let held = Lock::try_exclusive(&container.dir, RESTART, Rank::Container)?;
+    Ok(held.is_none())
 }
 
 /// Returns whether processes of a container live, or will before long.

@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 use std::thread;
 use std::time::Duration;
 
-use lamina_fs::{Durability, PathError};
+use lamina_fs::{Durability, Lock, PathError, Rank};
 use lamina_monitor::record::STOPPED;
 use lamina_monitor::{Begin, ConnectError, Failure, Liveness, SessionError, connect, liveness};
 use lamina_store::{Line, Operation};
@@ -49,12 +49,21 @@ impl RestartError {
 }
 
 impl Engine {
-    /// Stops a container as [`Engine::stop`] does, if it runs, and starts it.
+    /// Stops a container as [`Engine::stop`] does, if it runs, and starts it. One with `--rm` is
+    /// not removed in between.
     pub fn restart(
         &self,
         id: &ContainerId,
         timeout: Option<Duration>,
     ) -> Result<Running, RestartError> {
+        let container = self.load(id).map_err(StartError::from)?;
+        let _held = match container.record.request.remove {
+            true => {
+                let held = Lock::exclusive(&container.dir, cleanup::RESTART, Rank::Container);
+                Some(held.map_err(StartError::from)?)
+            }
+            false => None,
+        };
         self.stop(id, timeout)?;
         let options = StartOptions {
             restarts: true,

@@ -78,6 +78,20 @@ fn privileged_a_container_is_restarted() {
 }
 
 #[test]
+fn privileged_a_restart_keeps_what_goes_with_its_run() {
+    let host = running(&["--rm"]);
+    host.ok(&["exec", "one", "touch", "/kept"]);
+    for _ in 0..3 {
+        assert_eq!(host.ok(&["restart", "-t", "0", "one"]), "one");
+        host.ok(&["exec", "one", "test", "-e", "/kept"]);
+    }
+    host.ok(&["stop", "-t", "0", "one"]);
+    // Its monitor removes it, a moment after it has ended; so does who looks.
+    assert_eq!(host.ok(&["ps", "-aq"]), "");
+    host.sweep();
+}
+
+#[test]
 fn privileged_limits_are_changed_and_kept() {
     let host = running(&["-m", "64m"]);
     let memory = |host: &Host| limit(host, ("memory", "memory.limit_in_bytes"), "memory.max");

@@ -112,6 +112,7 @@ impl Group {
     fn management(&'static self) -> Command {
         let about = match self.title {
             "container" => "Manage containers",
+            "generate" => "Generate what other programs read",
             "healthcheck" => "Manage health checks of containers",
             "image" => "Manage images",
             "registry" => "Manage the embedded registry",
@@ -125,6 +126,7 @@ impl Group {
             "registry" => |command| MANAGEMENT[3].fill(command),
             "volume" => |command| MANAGEMENT[4].fill(command),
             "healthcheck" => |command| MANAGEMENT[5].fill(command),
+            "generate" => |command| MANAGEMENT[6].fill(command),
             _ => |command| MANAGEMENT[2].fill(command),
         };
         Command::new(self.title)

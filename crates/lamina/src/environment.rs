@@ -5,9 +5,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// Where containers and images are kept unless told otherwise.
-const DEFAULT_ROOT: &str = "/var/lib/lamina";
+pub(crate) const DEFAULT_ROOT: &str = "/var/lib/lamina";
 /// Where everything that dies with a reboot is kept unless told otherwise.
-const DEFAULT_RUN: &str = "/run/lamina";
+pub(crate) const DEFAULT_RUN: &str = "/run/lamina";
 
 /// What was read from the environment.
 ///

@@ -5,6 +5,7 @@
 
 mod container;
 mod containers;
+mod generate;
 mod images;
 mod lists;
 mod registries;
@@ -20,6 +21,7 @@ pub(crate) use containers::{
     KillArgs, LogsArgs, PauseArgs, PortArgs, RenameArgs, RestartArgs, RmArgs, StartArgs, StatsArgs,
     StopArgs, TopArgs, UnpauseArgs, UpdateArgs, WaitArgs,
 };
+pub(crate) use generate::GenerateSystemdArgs;
 pub(crate) use images::{
     BlobsArgs, CreateMinimalArgs, ExplainArgs, HistoryArgs, ImportArgs, LoadArgs, PullArgs,
     PushArgs, RegistryArgs, RmiArgs, SaveArgs, TagArgs, TransferArgs, TreeArgs, UntagArgs,

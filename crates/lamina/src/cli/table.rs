@@ -3,13 +3,14 @@
 use crate::args::{
     AttachArgs, BlobsArgs, CleanupArgs, CommitArgs, ContainerPruneArgs, CpArgs, CreateArgs,
     CreateMinimalArgs, DfArgs, DiffArgs, EventsArgs, ExecArgs, ExplainArgs, ExportArgs, FsckArgs,
-    HealthcheckArgs, HistoryArgs, ImagePruneArgs, ImagesArgs, ImportArgs, InfoArgs, InspectArgs,
-    KillArgs, LoadArgs, LoginArgs, LogoutArgs, LogsArgs, MarkdownHelpArgs, MigrateArgs, PauseArgs,
-    PortArgs, PruneArgs, PsArgs, PullArgs, PushArgs, RenameArgs, RestartArgs, RmArgs, RmiArgs,
-    RunArgs, SaveArgs, SearchTagsArgs, ServeArgs, StartArgs, StatsArgs, StopArgs, TagArgs,
-    TidyArgs, TopArgs, TreeArgs, UndoArgs, UnpauseArgs, UntagArgs, UpdateArgs, VersionArgs,
-    VolumeCloneArgs, VolumeCreateArgs, VolumeExportArgs, VolumeImportArgs, VolumeInspectArgs,
-    VolumeLsArgs, VolumePruneArgs, VolumeRenameArgs, VolumeRmArgs, WaitArgs, WhyArgs,
+    GenerateSystemdArgs, HealthcheckArgs, HistoryArgs, ImagePruneArgs, ImagesArgs, ImportArgs,
+    InfoArgs, InspectArgs, KillArgs, LoadArgs, LoginArgs, LogoutArgs, LogsArgs, MarkdownHelpArgs,
+    MigrateArgs, PauseArgs, PortArgs, PruneArgs, PsArgs, PullArgs, PushArgs, RenameArgs,
+    RestartArgs, RmArgs, RmiArgs, RunArgs, SaveArgs, SearchTagsArgs, ServeArgs, StartArgs,
+    StatsArgs, StopArgs, TagArgs, TidyArgs, TopArgs, TreeArgs, UndoArgs, UnpauseArgs, UntagArgs,
+    UpdateArgs, VersionArgs, VolumeCloneArgs, VolumeCreateArgs, VolumeExportArgs, VolumeImportArgs,
+    VolumeInspectArgs, VolumeLsArgs, VolumePruneArgs, VolumeRenameArgs, VolumeRmArgs, WaitArgs,
+    WhyArgs,
 };
 use crate::commands::{InspectContainer, InspectImage};
 
@@ -185,6 +186,11 @@ const MIGRATE: Entry = entry::<MigrateArgs>(
     "",
     "Convert what an older version or another storage mode left",
 );
+const GENERATE_SYSTEMD: Entry = entry::<GenerateSystemdArgs>(
+    "systemd",
+    "[CONTAINER]",
+    "Print a systemd unit that starts a container, or those that restart, at boot",
+);
 const INFO: Entry = entry::<InfoArgs>("info", "", "Display system-wide information");
 const EVENTS: Entry = entry::<EventsArgs>("events", "", "Get events, those of before too");
 const DF: Entry = entry::<DfArgs>("df", "", "Show disk usage");
@@ -280,7 +286,7 @@ pub(crate) const GROUPS: [Group; 5] = [
 ];
 
 /// The same commands by what they are about.
-pub(crate) const MANAGEMENT: [Group; 6] = [
+pub(crate) const MANAGEMENT: [Group; 7] = [
     Group {
         title: "container",
         entries: &[
@@ -359,5 +365,9 @@ pub(crate) const MANAGEMENT: [Group; 6] = [
     Group {
         title: "healthcheck",
         entries: &[HEALTHCHECK.named("run")],
+    },
+    Group {
+        title: "generate",
+        entries: &[GENERATE_SYSTEMD],
     },
 ];

@@ -14,6 +14,7 @@ mod export;
 mod foreground;
 mod format;
 mod fsck;
+mod generate;
 mod healthcheck;
 mod history;
 mod image_tree;

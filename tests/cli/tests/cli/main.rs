@@ -41,6 +41,7 @@ mod events;
 mod exec;
 mod files;
 mod fsck;
+mod generate;
 mod health;
 mod help;
 mod images;

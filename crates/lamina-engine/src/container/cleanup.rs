@@ -318,6 +318,10 @@ pub(crate) fn lock(container: &Container) -> Result<Option<Lock>, LockError> {
 /// Returns whether somebody stops a container to start it again. One that is killed over that lets
 /// the container go.
 fn is_being_restarted(container: &Container) -> Result<bool, LockError> {
+    // Taking the lock would make its file, for every `--rm`.
+    if matches!(container.dir.stat(RESTART), Err(error) if error.is_not_found()) {
+        return Ok(false);
+    }
     let held = Lock::try_exclusive(&container.dir, RESTART, Rank::Container)?;
     Ok(held.is_none())
 }

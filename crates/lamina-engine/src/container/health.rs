@@ -194,7 +194,7 @@ fn nanoseconds(value: i64) -> Option<Duration> {
 /// Returns a duration as Go prints it: `1m30s`, `1.5s`, `100ms`.
 fn shown(duration: Duration) -> String {
     let nanos = duration.as_nanos();
-    let part = |unit: u128| {
+    let part = |nanos: u128, unit: u128| {
         let text = format!(
             "{}.{:09}",
             nanos / unit,
@@ -205,12 +205,11 @@ fn shown(duration: Duration) -> String {
     match nanos {
         0 => "0s".to_owned(),
         1..1_000 => format!("{nanos}ns"),
-        1_000..1_000_000 => format!("{}\u{b5}s", part(1_000)),
-        1_000_000..1_000_000_000 => format!("{}ms", part(1_000_000)),
+        1_000..1_000_000 => format!("{}\u{b5}s", part(nanos, 1_000)),
+        1_000_000..1_000_000_000 => format!("{}ms", part(nanos, 1_000_000)),
         _ => {
             let (minutes, rest) = (nanos / 60_000_000_000, nanos % 60_000_000_000);
-            let seconds = format!("{}.{:09}", rest / 1_000_000_000, rest % 1_000_000_000);
-            let seconds = seconds.trim_end_matches('0').trim_end_matches('.');
+            let seconds = part(rest, 1_000_000_000);
             match (minutes / 60, minutes % 60) {
                 (0, 0) => format!("{seconds}s"),
                 (0, minutes) => format!("{minutes}m{seconds}s"),

@@ -22,6 +22,11 @@ pub fn show(host: &Host, outcome: &Outcome) -> String {
     normalise(host, &text)
 }
 
+/// Returns what `events` tells of all that has happened so far, with these flags.
+pub fn past_events(host: &Host, flags: &[&str]) -> String {
+    host.ok(&[&["events", "--since", "1", "--until", "0s"], flags].concat())
+}
+
 /// Replaces the host's folder and everything that looks like an id.
 pub fn normalise(host: &Host, text: &str) -> String {
     let folder = host.folder().to_string_lossy().into_owned();

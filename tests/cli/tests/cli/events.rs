@@ -6,13 +6,12 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use insta::assert_snapshot;
-use lamina_cli_tests::{normalise, transcript};
+use lamina_cli_tests::{normalise, past_events, transcript};
 use lamina_testkit::Host;
 
 /// All events but those of other kinds of things, without times and ids of executions.
 fn events(host: &Host, flags: &[&str]) -> String {
-    let words = [&["events", "--since", "1", "--until", "0s"], flags].concat();
-    let text = host.ok(&words);
+    let text = past_events(host, flags);
     let lines = text.lines().map(|line| {
         let (time, rest) = line.split_once(' ').unwrap();
         assert_eq!(time.as_bytes().get(10), Some(&b'T'), "{line}");

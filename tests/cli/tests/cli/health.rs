@@ -5,7 +5,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use insta::assert_snapshot;
-use lamina_cli_tests::transcript;
+use lamina_cli_tests::{past_events, transcript};
 use lamina_testkit::Host;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -109,8 +109,7 @@ fn privileged_what_checks_come_to_is_told() {
     host.ok(&["stop", "-t", "0", "one"]);
     assert_eq!(shown(&host, "one", ".State.Health.Status"), "unhealthy");
     assert_eq!(last(&host, "one")["ExitCode"], 0);
-    let format = ["--until", "0s", "--format", "{{.Action}}"];
-    let told = host.ok(&[&["events", "--since", "1h"], &format[..]].concat());
+    let told = past_events(&host, &["--format", "{{.Action}}"]);
     let health = told
         .lines()
         .filter(|line| line.starts_with("health_status"));

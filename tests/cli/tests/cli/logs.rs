@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use insta::assert_snapshot;
-use lamina_cli_tests::transcript;
+use lamina_cli_tests::{past_events, transcript};
 use lamina_testkit::{Host, Outcome};
 
 use crate::wait_for;
@@ -229,16 +229,8 @@ fn privileged_output_that_the_disk_refuses_is_told_of() {
     assert!(lost.parse::<u64>().unwrap() > 100_000, "{lost}");
     let told = format!("{lost} bytes of output are not in the log");
     assert!(logs.stderr.contains(&told), "{}", logs.stderr);
-    let events = [
-        "events",
-        "--since",
-        "1h",
-        "--until",
-        "0s",
-        "-f",
-        "event=log_lost",
-    ];
-    assert!(host.ok(&events).contains(" log_lost "));
+    let events = past_events(&host, &["-f", "event=log_lost"]);
+    assert!(events.contains(" log_lost "));
     // Its monitor is about to leave.
     wait_for("the end of its monitor", || {
         let unmounted = Outcome::of(Command::new("umount").arg(&log));

@@ -3,6 +3,7 @@
 use std::fs::{read, read_dir, read_to_string};
 use std::process::Stdio;
 
+use lamina_cli_tests::past_events;
 use lamina_testkit::Host;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -41,16 +42,8 @@ fn monitors(host: &Host, name: &str) -> usize {
 /// Returns the exit codes of all runs that ended, as they were told.
 fn codes(host: &Host) -> String {
     let format = "{{.Actor.Attributes.exitCode}} {{.Actor.Attributes.name}}";
-    let words = [
-        "events",
-        "--since",
-        "1h",
-        "--until",
-        "0s",
-        "-f",
-        "event=die",
-    ];
-    host.ok(&[&words[..], &["-f", "type=container", "--format", format]].concat())
+    let died = ["-f", "event=die", "-f", "type=container"];
+    past_events(host, &[&died[..], &["--format", format]].concat())
 }
 
 /// Counts lines as fast as files are asked for, and ends well when it is told to.

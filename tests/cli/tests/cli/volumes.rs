@@ -9,7 +9,7 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt, chown, s
 use std::path::PathBuf;
 
 use insta::assert_snapshot;
-use lamina_cli_tests::transcript;
+use lamina_cli_tests::{past_events, transcript};
 use lamina_testkit::evil_tar::RawTar;
 use lamina_testkit::{Host, Outcome, tree};
 use serde_json::Value;
@@ -152,18 +152,8 @@ fn privileged_volumes_are_made_listed_and_removed() {
     host.ok(&["undo"]);
     assert_eq!(host.ok(&["volume", "ls", "-q"]), "kept\nrows");
     let shown = "{{.Action}} {{.Actor.ID}}";
-    let told = [
-        "events",
-        "--since",
-        "1",
-        "--until",
-        "0s",
-        "--filter",
-        "volume=rows",
-        "--format",
-        shown,
-    ];
-    assert_eq!(host.ok(&told), "create rows\ndestroy rows");
+    let told = past_events(&host, &["--filter", "volume=rows", "--format", shown]);
+    assert_eq!(told, "create rows\ndestroy rows");
     host.ok(&["volume", "rm", "--now", "rows", "kept"]);
     assert!(!data(&host, "rows").exists());
     host.sweep();

@@ -126,6 +126,10 @@ fn privileged_limits_are_changed_and_kept() {
     );
     host.ok(&["update", "--pids-limit", "-1", "one"]);
     assert_eq!(pids(&host), "max");
+    assert_snapshot!(transcript(&host, &["update", "--cpu-quota", "20000", "one"]), @r"
+    ! error: Conflicting options: CPU Quota cannot be updated as NanoCPUs has already been set
+    [exit 1]
+    ");
     assert_snapshot!(transcript(&host, &["update", "one"]), @r"
     ! error: you must provide one or more flags when using this command
     [exit 1]
@@ -148,13 +152,28 @@ fn privileged_limits_are_changed_and_kept() {
 #[test]
 fn privileged_what_does_not_run_is_updated_for_its_next_start() {
     let host = Host::new();
-    host.ok(&["create", "--name", "one", "minimal", "true"]);
+    let annotated = ["--annotation", "a.b/c=d=e", "--annotation", "empty"];
+    let create = ["create", "--name", "one"];
+    host.ok(&[&create[..], &annotated, &["minimal", "sleep", "1000"]].concat());
+    let shown = "{{json .HostConfig.Annotations}}";
+    assert_eq!(
+        host.ok(&["inspect", "-f", shown, "one"]),
+        r#"{"a.b/c":"d=e","empty":""}"#
+    );
     host.ok(&["update", "-m", "64m", "one"]);
     assert_eq!(
         host.ok(&["inspect", "-f", "{{.HostConfig.Memory}}", "one"]),
         "67108864"
     );
-    host.ok(&["start", "-a", "one"]);
+    let update = ["update", "--cpu-period", "50000", "--cpu-quota", "20000"];
+    host.ok(&[&update[..], &["one"]].concat());
+    host.ok(&["start", "one"]);
+    let quota = |host: &Host| limit(host, ("cpu", "cpu.cfs_quota_us"), "cpu.max");
+    assert!(quota(&host).starts_with("20000"), "{}", quota(&host));
+    host.ok(&["update", "--cpu-quota", "30000", "one"]);
+    assert!(quota(&host).starts_with("30000"), "{}", quota(&host));
+    let shown = "{{.HostConfig.CpuQuota}} {{.HostConfig.CpuPeriod}}";
+    assert_eq!(host.ok(&["inspect", "-f", shown, "one"]), "30000 50000");
     host.remove_containers();
     host.sweep();
 }

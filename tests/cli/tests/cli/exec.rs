@@ -384,3 +384,20 @@ fn privileged_many_attach_to_a_container() {
     assert_eq!(host.ok(&["wait", "echo"]).trim(), "5");
     clear(&host);
 }
+
+#[test]
+fn privileged_only_the_last_detached_executions_are_remembered() {
+    let host = host_with(&[]);
+    let records = bundle(&host).join("exec");
+    for _ in 0..20 {
+        host.ok(&["exec", "-d", "box", "true"]);
+    }
+    // Each one lets go of what had ended before it: the last makes it sixteen, and itself.
+    eventually("all have ended", || running(&host).is_empty());
+    host.ok(&["exec", "box", "true"]);
+    eventually("the others are let go of", || {
+        read_dir(&records).unwrap().count() <= 17
+    });
+    assert!(read_dir(&records).unwrap().count() >= 16);
+    clear(&host);
+}

@@ -1,11 +1,10 @@
-//! `exec` and `attach`: more processes, and more clients, of a container that runs.
+//! `exec`: more processes of a container that runs.
 
 use std::fs::{read_dir, read_to_string};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, sleep};
+
 use std::time::{Duration, Instant};
 
 use insta::assert_snapshot;
@@ -13,6 +12,8 @@ use lamina_cli_tests::transcript;
 use lamina_testkit::Host;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+
+use crate::wait_until;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -54,14 +55,6 @@ fn running(host: &Host) -> Vec<Value> {
         .as_array()
         .cloned()
         .unwrap_or_default()
-}
-
-fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what}");
-        sleep(Duration::from_millis(5));
-    }
 }
 
 #[test]
@@ -236,7 +229,7 @@ fn privileged_exec_takes_input_and_goes_on_alone() {
         ]),
         ""
     );
-    eventually("the detached program writes", || {
+    wait_until("the detached program writes", || {
         host.lamina(&["exec", "box", "cat", "/tmp/d"]).stdout == "here\n"
     });
     assert_eq!(running(&host).len(), 1);
@@ -247,7 +240,7 @@ fn privileged_exec_takes_input_and_goes_on_alone() {
         "-c",
         "kill $(ps -o pid= -C sleep | tail -n 1)",
     ]);
-    eventually("the end of the detached program", || {
+    wait_until("the end of the detached program", || {
         running(&host).is_empty()
     });
     // Nothing of the others is left.
@@ -280,7 +273,7 @@ fn privileged_a_stopped_client_of_exec_holds_up_nothing() {
     kill_process(pid, Signal::CONT).unwrap();
     drop(output);
     child.wait().unwrap();
-    eventually("the supervisor ends", || supervisors(&host) == 0);
+    wait_until("the supervisor ends", || supervisors(&host) == 0);
     clear(&host);
 }
 
@@ -338,54 +331,6 @@ fn privileged_a_killed_client_or_supervisor_of_exec_leaves_nothing() {
 }
 
 #[test]
-fn privileged_many_attach_to_a_container() {
-    let host = Host::new();
-    host.ok(&[
-        "run",
-        "-d",
-        "-i",
-        "--name",
-        "echo",
-        "minimal",
-        "sh",
-        "-c",
-        "while read a; do echo =$a; done; exit 5",
-    ]);
-    let mut clients: Vec<Child> = (0..3).map(|_| spawn(&host, &["attach", "echo"])).collect();
-    let mut outputs: Vec<_> = clients
-        .iter_mut()
-        .map(|c| BufReader::new(c.stdout.take().unwrap()))
-        .collect();
-    // What was printed before is in the log, not here; each hears what comes once it is attached.
-    let all_hear = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let mut input = clients[0].stdin.as_ref().unwrap();
-        let all_hear = &all_hear;
-        scope.spawn(move || {
-            while !all_hear.load(Ordering::Relaxed) {
-                writeln!(input, "x").unwrap();
-                sleep(Duration::from_millis(20));
-            }
-        });
-        for output in &mut outputs {
-            let mut line = String::new();
-            output.read_line(&mut line).unwrap();
-            assert_eq!(line, "=x\n");
-        }
-        all_hear.store(true, Ordering::Relaxed);
-    });
-    // One that leaves changes nothing for the others; the end of the last input ends the program.
-    clients[2].kill().unwrap();
-    clients[2].wait().unwrap();
-    drop(clients[0].stdin.take());
-    for client in &mut clients[..2] {
-        assert_eq!(client.wait().unwrap().code(), Some(5));
-    }
-    assert_eq!(host.ok(&["wait", "echo"]).trim(), "5");
-    clear(&host);
-}
-
-#[test]
 fn privileged_only_the_last_detached_executions_are_remembered() {
     let host = host_with(&[]);
     let records = bundle(&host).join("exec");
@@ -393,9 +338,9 @@ fn privileged_only_the_last_detached_executions_are_remembered() {
         host.ok(&["exec", "-d", "box", "true"]);
     }
     // Each one lets go of what had ended before it: the last makes it sixteen, and itself.
-    eventually("all have ended", || running(&host).is_empty());
+    wait_until("all have ended", || running(&host).is_empty());
     host.ok(&["exec", "box", "true"]);
-    eventually("the others are let go of", || {
+    wait_until("the others are let go of", || {
         read_dir(&records).unwrap().count() <= 17
     });
     assert!(read_dir(&records).unwrap().count() >= 16);

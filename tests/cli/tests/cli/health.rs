@@ -1,8 +1,6 @@
 //! Health checks: done by the monitor's clock, told of, acted on, and gone with the container.
 
 use std::fs::{read, read_dir};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
 use insta::assert_snapshot;
 use lamina_cli_tests::{past_events, transcript};
@@ -10,18 +8,11 @@ use lamina_testkit::Host;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use crate::wait_until;
+
 fn clear(host: &Host) {
     host.remove_containers();
     host.sweep();
-}
-
-/// Waits until something is so.
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !is_so() {
-        assert!(Instant::now() < deadline, "{what}");
-        sleep(Duration::from_millis(5));
-    }
 }
 
 fn shown(host: &Host, name: &str, field: &str) -> String {

@@ -3,12 +3,13 @@
 //! - `help`: what is printed without a container: help, version, mistakes in the arguments;
 //! - `run`: containers of the built-in image, their exit codes, output and end;
 //! - `alter`: containers that are renamed, restarted, and given other limits;
+//! - `attach`: more clients of a container that runs;
 //! - `commit`: containers that become images;
 //! - `files`: files out of containers and into them;
 //! - `causes`: what fills a disk;
 //! - `copy_up`: what the first write to a file of the image costs;
 //! - `events`: what happened, told as Docker tells it;
-//! - `exec`: more processes and more clients of a container that runs;
+//! - `exec`: more processes of a container that runs;
 //! - `fsck`: damage, and the other commands in a damaged store;
 //! - `ledger`: what things take on the disk, and what keeps them;
 //! - `logs`: where output goes, and finding something in it;
@@ -34,6 +35,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 mod alter;
+mod attach;
 mod causes;
 mod commit;
 mod copy_up;
@@ -71,7 +73,12 @@ pub(crate) fn wait_for<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T
         if let Some(value) = found() {
             return value;
         }
-        assert!(Instant::now() < deadline, "{what} did not come");
+        assert!(Instant::now() < deadline, "waited in vain: {what}");
         sleep(Duration::from_millis(5));
     }
+}
+
+/// Waits until something is so.
+pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    wait_for(what, || is_so().then_some(()));
 }

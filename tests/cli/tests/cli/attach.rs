@@ -1,0 +1,64 @@
+//! `attach`: more clients of a container that runs.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, sleep};
+use std::time::Duration;
+
+use lamina_testkit::Host;
+
+fn attach(host: &Host) -> Child {
+    let mut command = host.command(&["attach", "echo"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    command.spawn().unwrap()
+}
+
+#[test]
+fn privileged_many_attach_to_a_container() {
+    let host = Host::new();
+    host.ok(&[
+        "run",
+        "-d",
+        "-i",
+        "--name",
+        "echo",
+        "minimal",
+        "sh",
+        "-c",
+        "while read a; do echo =$a; done; exit 5",
+    ]);
+    let mut clients: Vec<Child> = (0..3).map(|_| attach(&host)).collect();
+    let mut outputs: Vec<_> = clients
+        .iter_mut()
+        .map(|c| BufReader::new(c.stdout.take().unwrap()))
+        .collect();
+    // What was printed before is in the log, not here; each hears what comes once it is attached.
+    let all_hear = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let mut input = clients[0].stdin.as_ref().unwrap();
+        let all_hear = &all_hear;
+        scope.spawn(move || {
+            while !all_hear.load(Ordering::Relaxed) {
+                writeln!(input, "x").unwrap();
+                sleep(Duration::from_millis(20));
+            }
+        });
+        for output in &mut outputs {
+            let mut line = String::new();
+            output.read_line(&mut line).unwrap();
+            assert_eq!(line, "=x\n");
+        }
+        all_hear.store(true, Ordering::Relaxed);
+    });
+    // One that leaves changes nothing for the others; the end of the last input ends the program.
+    clients[2].kill().unwrap();
+    clients[2].wait().unwrap();
+    drop(clients[0].stdin.take());
+    for client in &mut clients[..2] {
+        assert_eq!(client.wait().unwrap().code(), Some(5));
+    }
+    assert_eq!(host.ok(&["wait", "echo"]).trim(), "5");
+    host.remove_containers();
+    host.sweep();
+}

@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::Engine;
 use crate::container::list::ListError;
 use crate::host;
+use crate::logging::DRIVERS;
 use crate::rootfs::RootfsError;
 
 /// statfs(2): what a pure cgroup2 hierarchy is.
@@ -47,6 +48,8 @@ pub struct Info {
     pub security: Vec<String>,
     /// Protections this host cannot give, each with its reason.
     pub missing: Vec<String>,
+    /// The logging drivers that there are.
+    pub log_drivers: Vec<String>,
     /// Where images and containers are.
     pub root: PathBuf,
     /// Where what a reboot ends is.
@@ -106,6 +109,7 @@ impl Engine {
             cgroup_version: cgroup_version(),
             security,
             missing,
+            log_drivers: DRIVERS.map(str::to_owned).into(),
             root: self.config.root.clone(),
             run: self.config.run.clone(),
         })

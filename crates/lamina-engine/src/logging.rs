@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use lamina_monitor::log::Format;
 use lamina_monitor::{LogConfig, LogDriver, SinkAddress, SinkConfig, SinkProtocol};
 use lamina_types::{ContainerId, ErrorKind};
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,9 @@ const JSON_FILE: [&str; 10] = [
     "max-buffer-size",
 ];
 
+/// The drivers, as `info` tells them.
+pub(crate) const DRIVERS: [&str; 5] = ["journald", "json-file", "local", "none", "syslog"];
+
 /// What becomes of the output, as it was asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -59,6 +63,9 @@ pub enum LogRequestError {
     /// The driver has no options.
     #[error("invalid logging opts for driver none")]
     None,
+    /// The driver `local` does not know the option.
+    #[error("unknown log opt '{0}' for log driver local")]
+    LocalOption(String),
     /// The driver does not know the option.
     #[error("unknown log opt '{option}' for {driver} log driver")]
     Option {
@@ -126,9 +133,13 @@ impl LogRequest {
         self.driver.as_deref().unwrap_or("json-file")
     }
 
-    /// Returns whether what was written can be read again.
-    pub(crate) fn is_readable(&self) -> bool {
-        self.driver() == "json-file"
+    /// Returns in which form what was written can be read again; `None` if it cannot.
+    pub(crate) fn format(&self) -> Option<Format> {
+        match self.driver() {
+            "json-file" => Some(Format::Json),
+            "local" => Some(Format::Framed),
+            _ => None,
+        }
     }
 
     /// Decides what the monitor does; `default` is what the configuration says.
@@ -139,6 +150,7 @@ impl LogRequest {
     ) -> Result<LogConfig, LogRequestError> {
         let known: &[&str] = match self.driver() {
             "json-file" => &JSON_FILE,
+            "local" => &local::OPTIONS,
             "none" if self.options.is_empty() => &[],
             "none" => return Err(LogRequestError::None),
             "syslog" => &[
@@ -156,9 +168,12 @@ impl LogRequest {
             .keys()
             .find(|key| !known.contains(&key.as_str()))
         {
-            return Err(LogRequestError::Option {
-                option: option.clone(),
-                driver: self.driver().to_owned(),
+            return Err(match self.driver() {
+                "local" => LogRequestError::LocalOption(option.clone()),
+                driver => LogRequestError::Option {
+                    option: option.clone(),
+                    driver: driver.to_owned(),
+                },
             });
         }
         self.check_mode()?;
@@ -169,6 +184,7 @@ impl LogRequest {
                 self.sizes(&mut config)?;
                 config.attributes = self.attributes(who)?;
             }
+            "local" => config = self.local()?,
             _ => {
                 config.driver = LogDriver::Sink;
                 config.sink = Some(self.sink(who)?);
@@ -355,5 +371,6 @@ fn address(text: Option<&str>) -> Result<SinkAddress, LogRequestError> {
     }
 }
 
+mod local;
 #[cfg(test)]
 mod tests;

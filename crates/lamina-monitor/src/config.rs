@@ -158,6 +158,8 @@ pub enum SinkAddress {
 pub enum LogDriver {
     /// Docker's format: one JSON object per line, in `log/json.log`.
     JsonFile,
+    /// The program's own bytes, in `log/local.log`.
+    Local,
     /// To a daemon of the host's.
     Sink,
     /// Nowhere.

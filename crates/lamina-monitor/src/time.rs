@@ -31,6 +31,12 @@ impl Time {
         self.0
     }
 
+    /// Returns the time of what [`Time::parts`] returns; `None` where there is no such time.
+    pub(crate) fn of_parts(second: i64, nanos: u32) -> Option<Self> {
+        let nanos = i32::try_from(nanos).ok()?;
+        jiff::Timestamp::new(second, nanos).ok().map(Self)
+    }
+
     /// Returns the whole seconds since 1970, and the nanoseconds above them (0 to 999,999,999).
     pub(crate) fn parts(self) -> (i64, u32) {
         let second = self.0.as_second();

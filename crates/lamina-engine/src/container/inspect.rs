@@ -1,7 +1,8 @@
 //! `inspect`: everything about a container, in Docker's shape.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use lamina_monitor::log::{Format, LOG_DIR};
 use lamina_types::mount::MountKind;
 use lamina_types::{ContainerId, ErrorKind, Rootfs, Source};
 use serde::Serialize;
@@ -116,7 +117,7 @@ impl Engine {
             resolv_conf_path: dir.join("resolv.conf"),
             hostname_path: dir.join("hostname"),
             hosts_path: dir.join("hosts"),
-            log_path: dir.join("log/json.log"),
+            log_path: log_path(record, dir),
             name: format!("/{}", record.name),
             restart_count: state.restarts,
             exec_ids: self.running_executions(&record.id),
@@ -246,6 +247,14 @@ fn plain_host_config(record: &Record) -> Value {
         },
         "LogConfig": {"Type": request.log.driver(), "Config": request.log.options},
     })
+}
+
+/// Where the log is that others may read; that of `local` is nobody else's, as with Docker.
+fn log_path(record: &Record, dir: &Path) -> PathBuf {
+    match record.request.log.format() {
+        Some(Format::Json) => dir.join(LOG_DIR).join(Format::Json.current()),
+        _ => PathBuf::new(),
+    }
 }
 
 fn swap(record: &Record) -> i64 {

@@ -64,9 +64,8 @@ impl Engine {
         options: LogsOptions,
     ) -> Result<Reader<'static>, LogsError> {
         let container = self.load_supervised(id)?;
-        if !container.record.request.log.is_readable() {
-            return Err(LogsError::Unreadable);
-        }
+        let format = container.record.request.log.format();
+        let format = format.ok_or(LogsError::Unreadable)?;
         let mut read_options = ReadOptions {
             tail: options.tail,
             since: options.since,
@@ -79,6 +78,6 @@ impl Engine {
             let alive = move || liveness(&dir).is_ok_and(|liveness| liveness.is_alive());
             read_options.follow = Some(Box::new(alive));
         }
-        Ok(read(&container.dir, read_options)?)
+        Ok(read(&container.dir, format, read_options)?)
     }
 }

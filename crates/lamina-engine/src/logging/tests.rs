@@ -44,6 +44,11 @@ fn errors_are_dockers() {
             "unknown log opt 'foo' for journald log driver",
         ),
         (
+            "local",
+            &[("labels", "x")],
+            "unknown log opt 'labels' for log driver local",
+        ),
+        (
             "",
             &[("mode", "foo")],
             "logger: logging mode not supported: foo",
@@ -86,6 +91,43 @@ fn values_that_make_no_sense_are_refused() {
         ),
     ] {
         let error = plan("json-file", &[(option, value)]).unwrap_err();
+        assert_eq!(error, format!("{long}{expected}"));
+    }
+}
+
+#[test]
+fn local_has_options_and_texts_of_its_own() {
+    let default = plan("local", &[]).unwrap();
+    assert_eq!(default.driver, LogDriver::Local);
+    assert_eq!((default.max_size, default.max_files), (20 << 20, 5));
+    assert!(default.compress && default.attributes.is_empty());
+    let one = plan("local", &[("max-file", "0"), ("compress", "false")]).unwrap();
+    assert_eq!(one.max_files, 1);
+    let long = "failed to initialize logging driver: ";
+    for (option, value, expected) in [
+        (
+            "max-size",
+            "-1",
+            "invalid value for max-size: -1: invalid size: '-1'",
+        ),
+        (
+            "max-file",
+            "x",
+            "invalid value for max-file: x: strconv.Atoi: parsing \"x\": invalid syntax",
+        ),
+        ("max-file", "-1", "max file count cannot be less than 0"),
+        (
+            "max-file",
+            "1",
+            "compression cannot be enabled when max file count is 1",
+        ),
+        (
+            "compress",
+            "x",
+            "error reading compress log option: strconv.ParseBool: parsing \"x\": invalid syntax",
+        ),
+    ] {
+        let error = plan("local", &[(option, value)]).unwrap_err();
         assert_eq!(error, format!("{long}{expected}"));
     }
 }

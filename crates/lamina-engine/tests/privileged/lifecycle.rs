@@ -138,7 +138,7 @@ fn kept() {
     assert_eq!(again.session.wait().unwrap().code, 4);
     engine.cleanup(&id).unwrap();
     let logs = engine.logs(&id, LogsOptions::default()).unwrap();
-    let lines: Vec<String> = logs.map(|entry| entry.unwrap().content).collect();
+    let lines: Vec<String> = logs.map(|entry| entry.unwrap().text()).collect();
     assert_eq!(lines, ["first\n", "first\n"]);
     assert_eq!(engine.image_users(&list[0].image_id).unwrap().len(), 1);
     engine.remove(&id, RemoveOptions::default()).unwrap();

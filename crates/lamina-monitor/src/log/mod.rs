@@ -1,4 +1,5 @@
-//! A container's output on disk: Docker's json-file format, rotated by default.
+//! A container's output on disk: Docker's json-file format, or the program's own bytes in frames;
+//! rotated by default.
 //!
 //! ```text
 //! <state_dir>/log/
@@ -6,9 +7,11 @@
 //!   json.8.log       the full file before it, not packed yet
 //!   json.7.log.gz    the one before that; the oldest is dropped
 //! ```
+//! The driver `local` writes `local.log`, … in the same way; `framed.rs` says what is in them.
+//!
 //! A line of output longer than 16 KiB becomes several entries, of which only the last ends with
 //! `\n`; so does output that ends without a newline. stdout and stderr are cut into lines apart
-//! from each other. Bytes that are not UTF-8 become U+FFFD, as Docker writes them.
+//! from each other. Bytes that are not UTF-8 become U+FFFD in JSON, as Docker writes them.
 //!
 //! The monitor is the only writer. A full file gets the next number and keeps it, so that a reader
 //! that has one open finds its successor; what has been written is never lost to a reader that keeps
@@ -16,6 +19,8 @@
 
 mod encode;
 mod files;
+mod format;
+mod framed;
 mod pack;
 mod reader;
 mod sink;
@@ -27,18 +32,17 @@ use std::collections::BTreeMap;
 
 use lamina_fs::PathError;
 use lamina_types::ErrorKind;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::time::Time;
 
+pub use format::Format;
 pub(crate) use pack::pack;
 pub use reader::{ReadOptions, Reader, read};
 pub(crate) use writer::LogWriter;
 
 /// The directory of the log in a container's state directory.
 pub const LOG_DIR: &str = "log";
-/// The file being written.
-pub const LOG_FILE: &str = "json.log";
 
 /// The longest content of an entry, in bytes; as Docker's.
 pub(crate) const MAX_CONTENT: usize = 16 << 10;
@@ -56,10 +60,10 @@ pub enum Stream {
 /// One entry of a log: a line, or a part of a long one.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Entry {
-    /// The text; it ends with a newline unless the line goes on in the next entry of its stream, or
+    /// The bytes; they end with a newline unless the line goes on in the next entry of its stream, or
     /// the program ended within it.
-    #[serde(rename = "log")]
-    pub content: String,
+    #[serde(rename = "log", deserialize_with = "bytes")]
+    pub content: Vec<u8>,
     /// Where it was written to.
     pub stream: Stream,
     /// When it was read from the program.
@@ -70,10 +74,19 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// Returns the content as text; what is none becomes U+FFFD.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.content).into_owned()
+    }
+
     /// Returns whether the line does not end here.
     pub fn is_partial(&self) -> bool {
-        !self.content.ends_with('\n')
+        !self.content.ends_with(b"\n")
     }
+}
+
+fn bytes<'de, D: Deserializer<'de>>(text: D) -> Result<Vec<u8>, D::Error> {
+    String::deserialize(text).map(String::into_bytes)
 }
 
 /// Why a log could not be read.

@@ -14,6 +14,7 @@ use rustix::io::Errno;
 
 use super::LOG_DIR;
 use super::files::{name, numbers, packed_name};
+use super::format::Format;
 
 /// What is being packed, until it is whole.
 const UNFINISHED: &str = "packing";
@@ -32,33 +33,35 @@ pub(crate) fn pack(state_dir: &Dir, is_over: &dyn Fn() -> bool) -> Result<(), Pa
         Err(Errno::WOULDBLOCK) => return Ok(()),
         other => other.at("lock", dir.path())?,
     }
-    // Others come while it packs.
-    while let Some(number) = youngest_plain(&dir)?
-        && !is_over()
-    {
-        match pack_one(&dir, number, is_over) {
-            // Dropped meanwhile.
-            Err(error) if error.is_not_found() => {}
-            other => other?,
+    for format in Format::ALL {
+        // Others come while it packs.
+        while let Some(number) = youngest_plain(&dir, format)?
+            && !is_over()
+        {
+            let (plain, packed) = (name(format, number), packed_name(format, number));
+            match pack_one(&dir, &plain, &packed, is_over) {
+                // Dropped meanwhile.
+                Err(error) if error.is_not_found() => {}
+                other => other?,
+            }
         }
     }
     Ok(())
 }
 
 /// Returns the youngest full file that is not packed.
-fn youngest_plain(dir: &Dir) -> Result<Option<u64>, PathError> {
-    for number in numbers(dir)?.into_iter().rev() {
-        if dir.exists(name(number))? {
+fn youngest_plain(dir: &Dir, format: Format) -> Result<Option<u64>, PathError> {
+    for number in numbers(dir, format)?.rev() {
+        if dir.exists(name(format, number))? {
             return Ok(Some(number));
         }
     }
     Ok(None)
 }
 
-fn pack_one(dir: &Dir, number: u64, is_over: &dyn Fn() -> bool) -> Result<(), PathError> {
-    let (from, to) = (name(number), packed_name(number));
-    let plain = dir.open_file(&from, OFlags::RDONLY | OFlags::NONBLOCK)?;
-    let path = || dir.path().join(&to);
+fn pack_one(dir: &Dir, from: &str, to: &str, is_over: &dyn Fn() -> bool) -> Result<(), PathError> {
+    let plain = dir.open_file(from, OFlags::RDONLY | OFlags::NONBLOCK)?;
+    let path = || dir.path().join(to);
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC;
     let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let file = openat(dir, UNFINISHED, flags, Mode::from_raw_mode(0o640)).at("make", path())?;
@@ -67,10 +70,10 @@ fn pack_one(dir: &Dir, number: u64, is_over: &dyn Fn() -> bool) -> Result<(), Pa
         dir.unlink(UNFINISHED)?;
         return packed.map(drop);
     }
-    renameat(dir, UNFINISHED, dir, &to).at("rename", path())?;
-    match dir.unlink(&from) {
+    renameat(dir, UNFINISHED, dir, to).at("rename", path())?;
+    match dir.unlink(from) {
         // Dropped meanwhile: the writer has seen the one name only.
-        Err(error) if error.is_not_found() => dir.unlink(&to),
+        Err(error) if error.is_not_found() => dir.unlink(to),
         other => other,
     }
 }

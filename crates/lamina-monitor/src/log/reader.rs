@@ -2,14 +2,13 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::io;
 use std::time::Duration;
 
 use lamina_fs::{At, Dir, PathError};
 
-use super::encode::ends_line;
-use super::files::LogFile;
-use super::{Entry, LOG_DIR, LOG_FILE, LogError};
+use super::files::{LogFile, MOST_OPEN};
+use super::format::Format;
+use super::{Entry, LOG_DIR, LogError};
 use crate::time::Time;
 use crate::watch::Watch;
 
@@ -45,15 +44,21 @@ impl fmt::Debug for ReadOptions<'_> {
 ///
 /// A container that never wrote has an empty log. Lines that are no entries (torn by a power cut)
 /// are left out.
-pub fn read<'a>(state_dir: &Dir, options: ReadOptions<'a>) -> Result<Reader<'a>, LogError> {
+pub fn read<'a>(
+    state_dir: &Dir,
+    format: Format,
+    options: ReadOptions<'a>,
+) -> Result<Reader<'a>, LogError> {
     let watch = match options.follow {
         Some(_) => Some(Watch::new(state_dir)?),
         None => None,
     };
     let mut reader = Reader {
         state_dir: state_dir.try_clone()?,
+        format,
         dir: None,
         files: VecDeque::new(),
+        youngest: 0,
         options,
         watch,
         last_look: false,
@@ -69,9 +74,12 @@ pub fn read<'a>(state_dir: &Dir, options: ReadOptions<'a>) -> Result<Reader<'a>,
 #[derive(Debug)]
 pub struct Reader<'a> {
     state_dir: Dir,
+    format: Format,
     dir: Option<Dir>,
-    /// The file being read and those after it that are known.
+    /// The file being read and the next after it, some of those that are known.
     files: VecDeque<LogFile>,
+    /// The number of the last file that is known.
+    youngest: u64,
     options: ReadOptions<'a>,
     watch: Option<Watch>,
     /// Set when the writer has ended: what is there is all there will be.
@@ -101,11 +109,13 @@ impl Reader<'_> {
         if let Some(watch) = &self.watch {
             watch.add(&dir)?;
         }
-        let mut files = LogFile::open_from(&dir, 0)?;
-        if let Some(tail) = self.options.tail {
-            skip_to_tail(&dir, &mut files, tail)?;
-        }
-        self.files = files.into();
+        (self.files, self.youngest) = match self.options.tail {
+            Some(tail) => LogFile::open_tail(&dir, self.format, tail)?,
+            None => {
+                let (files, youngest) = LogFile::open_from(&dir, self.format, 0)?;
+                (files.into(), youngest)
+            }
+        };
         self.dir = Some(dir);
         Ok(())
     }
@@ -140,20 +150,39 @@ impl Reader<'_> {
             self.open()?;
         }
         while let Some(file) = self.files.front_mut() {
-            let path = || self.state_dir.path().join(LOG_DIR).join(LOG_FILE);
-            while let Some(entry) = next_entry(file).at("read", path())? {
+            let path = || {
+                let folder = self.state_dir.path().join(LOG_DIR);
+                folder.join(self.format.current())
+            };
+            while let Some(entry) = file.next_entry().at("read", path())? {
                 let too_old = self.options.since.is_some_and(|since| entry.time < since);
                 let too_young = self.options.until.is_some_and(|until| entry.time > until);
                 if !too_old && !too_young {
                     return Ok(Some(entry));
                 }
             }
+            self.open_more()?;
             if self.files.len() == 1 {
                 return Ok(None);
             }
             self.files.pop_front();
         }
         Ok(None)
+    }
+
+    /// Opens more of the files that are known, if few of them are open.
+    fn open_more(&mut self) -> Result<(), PathError> {
+        let (Some(dir), Some(last)) = (&self.dir, self.files.back()) else {
+            return Ok(());
+        };
+        if last.number() >= self.youngest || self.files.len() > MOST_OPEN / 2 {
+            return Ok(());
+        }
+        let (more, _) = LogFile::open_from(dir, self.format, last.number() + 1)?;
+        let known = more.into_iter().filter(|f| f.number() <= self.youngest);
+        let room = MOST_OPEN - self.files.len();
+        self.files.extend(known.take(room));
+        Ok(())
     }
 
     /// At the end of the last file known: finds the one that follows if the log was rotated.
@@ -166,71 +195,14 @@ impl Reader<'_> {
         };
         let first = match self.files.back() {
             Some(file) if file.is_current(dir)? => return Ok(false),
-            Some(file) => file.next_number(),
+            Some(file) => file.number() + 1,
             None => 0,
         };
         // In the middle of a rotation the successor does not exist yet.
-        let next = LogFile::open_from(dir, first)?;
+        let (next, youngest) = LogFile::open_from(dir, self.format, first)?;
+        self.youngest = youngest;
         let found = !next.is_empty();
         self.files.extend(next);
         Ok(found)
-    }
-}
-
-/// Returns the next line that is an entry.
-fn next_entry(file: &mut LogFile) -> io::Result<Option<Entry>> {
-    let mut start = file.position();
-    let mut is_second_look = false;
-    while let Some(line) = file.next_line()? {
-        if let Ok(entry) = serde_json::from_slice(line) {
-            return Ok(Some(entry));
-        }
-        // It may have been torn when its beginning was read, and written again since.
-        if is_second_look {
-            start = file.position();
-        } else {
-            file.seek(start);
-        }
-        is_second_look = !is_second_look;
-    }
-    Ok(None)
-}
-
-/// Drops whole files and seeks in the first one left, so that `tail` lines remain.
-fn skip_to_tail(dir: &Dir, files: &mut Vec<LogFile>, tail: u64) -> Result<(), PathError> {
-    let mut wanted = usize::try_from(tail).unwrap_or(usize::MAX);
-    for index in (0..files.len()).rev() {
-        let starts = line_starts(&mut files[index], wanted);
-        let starts = starts.at("read", dir.path().join(LOG_FILE))?;
-        if starts.len() < wanted {
-            wanted -= starts.len();
-            files[index].seek(0);
-            continue;
-        }
-        if let Some(start) = starts.front() {
-            files[index].seek(*start);
-        }
-        files.drain(..index);
-        break;
-    }
-    Ok(())
-}
-
-/// Returns where the last `most` lines of output begin in a file; leaves it at its end.
-fn line_starts(file: &mut LogFile, most: usize) -> io::Result<VecDeque<u64>> {
-    let mut starts = VecDeque::new();
-    let mut begins = true;
-    loop {
-        let position = file.position();
-        let Some(line) = file.next_line()? else {
-            return Ok(starts);
-        };
-        if begins {
-            starts.push_back(position);
-        }
-        if starts.len() > most {
-            starts.pop_front();
-        }
-        begins = ends_line(line);
     }
 }

@@ -1,5 +1,7 @@
 //! Writer and reader together: cutting, rotation, tail, follow.
 
+mod torn;
+
 use std::collections::BTreeMap;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
@@ -29,8 +31,26 @@ fn open(path: &Path, config: LogConfig) -> (Dir, LogWriter) {
     (dir, writer)
 }
 
+/// The current file of a log in Docker's format.
+const CURRENT: &str = "json.log";
+
+/// The same, kept by the driver `local`.
+fn framed(max_size: u64, max_files: u32) -> LogConfig {
+    LogConfig {
+        driver: LogDriver::Local,
+        ..config(max_size, max_files)
+    }
+}
+
+fn reader<'a>(dir: &Dir, options: ReadOptions<'a>) -> Reader<'a> {
+    let log = dir.path().join(LOG_DIR);
+    let is_framed = log.join(Format::Framed.current()).exists();
+    let format = [Format::Json, Format::Framed][usize::from(is_framed)];
+    read(dir, format, options).unwrap()
+}
+
 fn all(dir: &Dir, options: ReadOptions<'_>) -> Vec<Entry> {
-    read(dir, options).unwrap().map(Result::unwrap).collect()
+    reader(dir, options).map(Result::unwrap).collect()
 }
 
 fn tail(lines: u64) -> ReadOptions<'static> {
@@ -42,7 +62,7 @@ fn tail(lines: u64) -> ReadOptions<'static> {
 
 fn text(entries: &[Entry], stream: Stream) -> String {
     let of_stream = entries.iter().filter(|e| e.stream == stream);
-    of_stream.map(|e| e.content.as_str()).collect()
+    of_stream.map(Entry::text).collect()
 }
 
 #[test]
@@ -112,7 +132,7 @@ fn rotation_keeps_the_newest_files_within_their_size() {
     names.sort();
     assert_eq!(names, ["json.14.log", "json.15.log", "json.log"]);
     let entries = all(&dir, ReadOptions::default());
-    let numbers = entries.iter().map(|e| e.content.trim().parse().unwrap());
+    let numbers = entries.iter().map(|e| e.text().trim().parse().unwrap());
     let numbers: Vec<u32> = numbers.collect();
     assert_eq!(numbers.last(), Some(&199));
     assert!(numbers.windows(2).all(|w| w[1] == w[0] + 1), "no hole");
@@ -132,7 +152,7 @@ fn tail_counts_lines_over_files() {
             let got = all(&dir, tail(lines));
             let expected = kept.min(usize::try_from(lines).unwrap());
             assert_eq!(got.len(), expected, "{files} files, tail {lines}");
-            assert!(got.last().is_none_or(|last| last.content == "9\n"));
+            assert!(got.last().is_none_or(|last| last.content == b"9\n"));
         }
     }
 }
@@ -167,8 +187,8 @@ fn a_follower_loses_nothing_over_rotations() {
                 follow: Some(Box::new(|| !done.load(Ordering::SeqCst))),
                 ..ReadOptions::default()
             };
-            let entries = read(&dir, options).unwrap();
-            let numbers = entries.map(|e| e.unwrap().content.trim().parse().unwrap());
+            let entries = reader(&dir, options);
+            let numbers = entries.map(|e| e.unwrap().text().trim().parse().unwrap());
             numbers.collect()
         });
         for number in 0..2000_u32 {
@@ -252,61 +272,20 @@ proptest! {
         text_in in "[\\x00-\\x7fäöü€😀\n]{0,300}",
         repeat in 1_usize..120,
         cut in 1_usize..5000,
+        is_framed in any::<bool>(),
     ) {
         let whole = text_in.repeat(repeat);
         let root = tempfile::tempdir().unwrap();
-        let (dir, mut writer) = open(root.path(), config(20_000, 200));
+        let kept = [config, framed][usize::from(is_framed)];
+        let (dir, mut writer) = open(root.path(), kept(20_000, 200));
         for piece in whole.as_bytes().chunks(cut) {
             writer.write(Stream::Stdout, piece);
         }
         writer.finish();
         let entries = all(&dir, ReadOptions::default());
         prop_assert_eq!(text(&entries, Stream::Stdout), whole);
-        let ends = entries.iter().all(|e| !e.content.trim_end_matches('\n').contains('\n'));
+        let ends = entries.iter().all(|e| !e.text().trim_end_matches('\n').contains('\n'));
         prop_assert!(ends);
-    }
-}
-
-#[test]
-fn a_log_goes_on_after_its_writer_was_killed_in_the_middle() {
-    let whole =
-        r#"{"log":"a\u001b ä\n","stream":"stderr","time":"2026-01-31T09:30:00.000000001Z"}"#;
-    for length in 0..=whole.len() {
-        let root = tempfile::tempdir().unwrap();
-        let (dir, mut first) = open(root.path(), LogConfig::default());
-        first.write(Stream::Stdout, b"before\n");
-        drop(first);
-        let path = root.path().join(LOG_DIR).join(LOG_FILE);
-        let mut bytes = fs::read(&path).unwrap();
-        bytes.extend_from_slice(&whole.as_bytes()[..length]);
-        let log_dir = dir.open_at(LOG_DIR).unwrap();
-        let durability = lamina_fs::Durability::Volatile;
-        log_dir
-            .replace(LOG_FILE, &bytes, 0o640, durability)
-            .unwrap();
-        // One who follows has read the beginning already.
-        let mut follower = read(&dir, ReadOptions::default()).unwrap();
-        assert_eq!(follower.next().unwrap().unwrap().content, "before\n");
-        assert!(follower.next_known().unwrap().is_none());
-        let mut second = LogWriter::new(dir.try_clone().unwrap(), LogConfig::default());
-        second.resume();
-        second.write(Stream::Stdout, b"after\n");
-        let entries = all(&dir, ReadOptions::default());
-        let text: String = entries.iter().map(|entry| entry.content.as_str()).collect();
-        let inner = text.strip_prefix("before\n").unwrap();
-        let inner = inner.strip_suffix("after\n").unwrap();
-        assert!("a\u{1b} ä\n".starts_with(inner), "{length}: {inner:?}");
-        let lines = fs::read_to_string(&path).unwrap();
-        let parsed = lines.lines().map(serde_json::from_str::<Entry>);
-        assert!(parsed.clone().all(|entry| entry.is_ok()), "{lines}");
-        if length > whole.find("stderr").unwrap() + 4 {
-            assert_eq!(entries[1].stream, Stream::Stderr);
-            assert_eq!(inner, "a\u{1b} ä\n");
-        }
-        let rest: String = std::iter::from_fn(|| follower.next_known().unwrap())
-            .map(|entry| entry.content)
-            .collect();
-        assert_eq!(rest, format!("{inner}after\n"), "{length}");
     }
 }
 
@@ -321,7 +300,7 @@ fn attributes_are_dockers_and_are_read() {
     };
     let (dir, mut writer) = open(root.path(), marked.clone());
     writer.write(Stream::Stderr, b"text\n");
-    let text = fs::read_to_string(root.path().join(LOG_DIR).join(LOG_FILE)).unwrap();
+    let text = fs::read_to_string(root.path().join(LOG_DIR).join(CURRENT)).unwrap();
     let start =
         r#"{"log":"text\n","stream":"stderr","attrs":{"HOME":"/","tier":"a \"b\""},"time":""#;
     assert!(text.starts_with(start), "{text}");
@@ -332,22 +311,26 @@ fn attributes_are_dockers_and_are_read() {
 /// Follows while files are rotated and packed by another: every line comes once, in its order.
 #[test]
 fn nothing_is_lost_to_a_reader_while_files_are_packed() {
+    for config in [config, framed] {
+        follow_while_packing(config(20_000, 1000));
+    }
+}
+
+fn follow_while_packing(config: LogConfig) {
     const LINES: usize = 20_000;
     let root = tempfile::tempdir().unwrap();
-    let (dir, mut writer) = open(root.path(), config(20_000, 1000));
+    let current = Format::of(config.driver).unwrap().current();
+    let (dir, mut writer) = open(root.path(), config);
     writer.write(Stream::Stdout, b"line 0\n");
     let is_over = AtomicBool::new(false);
-    let follower = read(
-        &dir,
-        ReadOptions {
-            follow: Some(Box::new(|| !is_over.load(Ordering::Acquire))),
-            ..ReadOptions::default()
-        },
-    )
-    .unwrap();
+    let options = ReadOptions {
+        follow: Some(Box::new(|| !is_over.load(Ordering::Acquire))),
+        ..ReadOptions::default()
+    };
+    let follower = reader(&dir, options);
     let number = |entry: Entry| -> usize {
         entry
-            .content
+            .text()
             .trim_start_matches("line ")
             .trim()
             .parse()
@@ -370,7 +353,7 @@ fn nothing_is_lost_to_a_reader_while_files_are_packed() {
     });
     pack(&dir, &|| false).unwrap();
     let names = dir.open_at(LOG_DIR).unwrap().entries().unwrap();
-    let is_plain = |name: &str| !name.ends_with(".gz") && name != LOG_FILE;
+    let is_plain = |name: &str| !name.ends_with(".gz") && name != current;
     let plain = names.iter().filter(|e| is_plain(e.name.to_str().unwrap()));
     assert_eq!(plain.count(), 0, "all full files are packed");
     let again: Vec<usize> = all(&dir, ReadOptions::default())
@@ -380,4 +363,50 @@ fn nothing_is_lost_to_a_reader_while_files_are_packed() {
     assert_eq!(again, (0..LINES).collect::<Vec<_>>());
     let last: Vec<usize> = all(&dir, tail(3000)).into_iter().map(number).collect();
     assert_eq!(last, (LINES - 3000..LINES).collect::<Vec<_>>());
+}
+
+/// Far more files than a reader may have open; the descriptors are counted while it reads.
+#[test]
+fn a_reader_of_many_files_holds_a_few_and_misses_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let (dir, mut writer) = open(root.path(), framed(60, 2000));
+    for number in 0..800 {
+        writer.write(Stream::Stdout, format!("{number}\n").as_bytes());
+    }
+    let names = || fs::read_dir(root.path().join(LOG_DIR)).unwrap().count();
+    assert!(names() >= 400, "{}", names());
+    let numbers = |options| -> Vec<u32> {
+        let read = reader(&dir, options).map(|entry| {
+            let folder = root.path().to_str().unwrap().to_owned();
+            let fds = fs::read_dir("/proc/self/fd").unwrap();
+            let ours = fds.filter(|fd| {
+                let target = fs::read_link(fd.as_ref().unwrap().path());
+                target.is_ok_and(|target| target.to_string_lossy().starts_with(&folder))
+            });
+            assert!(ours.count() < 45);
+            entry.unwrap().text().trim().parse().unwrap()
+        });
+        read.collect()
+    };
+    assert_eq!(
+        numbers(ReadOptions::default()),
+        (0..800).collect::<Vec<_>>()
+    );
+    assert_eq!(numbers(tail(600)), (200..800).collect::<Vec<_>>());
+    // While the oldest are dropped: all that were open, and all that stayed.
+    let mut reading = reader(&dir, ReadOptions::default());
+    assert_eq!(reading.next().unwrap().unwrap().text(), "0\n");
+    writer = LogWriter::new(dir.try_clone().unwrap(), framed(60, 300));
+    for number in 800..810 {
+        writer.write(Stream::Stdout, format!("{number}\n").as_bytes());
+    }
+    let rest: Vec<u32> = reading
+        .map(|entry| entry.unwrap().text().trim().parse().unwrap())
+        .collect();
+    let first_kept: u32 = numbers(ReadOptions::default())[0];
+    let held = rest.iter().take_while(|number| **number < first_kept);
+    let held = u32::try_from(held.count()).unwrap();
+    assert!((30..70).contains(&held), "{held}");
+    let expected = (1..=held).chain(first_kept..800);
+    assert!(rest.into_iter().take_while(|n| *n < 800).eq(expected));
 }

@@ -9,10 +9,11 @@ use lamina_fs::{At, Dir, PathError};
 use rustix::fs::{Mode, OFlags, fstat, openat};
 use rustix::io::Errno;
 
-use super::encode::{Encoder, cut, salvage};
+use super::encode::cut;
 use super::files::rotate;
+use super::format::{Form, Format};
 use super::sink::Sink;
-use super::{LOG_DIR, LOG_FILE, MAX_CONTENT, Stream};
+use super::{LOG_DIR, MAX_CONTENT, Stream};
 use crate::config::{LogConfig, LogDriver};
 use crate::time::Time;
 
@@ -30,11 +31,15 @@ const LONGEST_LINE: u64 = 128 << 10;
 pub(crate) struct LogWriter {
     state_dir: Dir,
     config: LogConfig,
+    /// What files are kept in, if any are.
+    format: Format,
     target: Option<Target>,
+    /// Whether the current file ends with a whole record.
+    is_mended: bool,
     /// The unfinished lines of stdout and stderr, shorter than an entry.
     lines: [Vec<u8>; 2],
     out: Vec<u8>,
-    encoder: Encoder,
+    form: Form,
     sink: Option<Sink>,
     lost: u64,
     is_failing: bool,
@@ -50,12 +55,15 @@ struct Target {
 
 impl LogWriter {
     pub(crate) fn new(state_dir: Dir, config: LogConfig) -> Self {
+        let format = Format::of(config.driver).unwrap_or(Format::Json);
         Self {
+            format,
             sink: config.sink.clone().map(Sink::new),
-            encoder: Encoder::new(&config.attributes),
+            form: format.writer(&config.attributes),
             state_dir,
             config,
             target: None,
+            is_mended: false,
             lines: [Vec::new(), Vec::new()],
             out: Vec::new(),
             lost: 0,
@@ -72,18 +80,30 @@ impl LogWriter {
     /// Goes on with a log whose writer was killed, perhaps while it wrote: an entry without an end
     /// is written again as far as it goes, as a part of a line.
     pub(crate) fn resume(&mut self) {
-        if self.config.driver != LogDriver::JsonFile {
+        if Format::of(self.config.driver).is_none() {
+            return;
+        }
+        self.mend();
+        self.flush();
+    }
+
+    /// Takes off what stands after the last whole record of the current file, and puts what it says
+    /// before what is to be written.
+    fn mend(&mut self) {
+        if mem::replace(&mut self.is_mended, true) {
             return;
         }
         // What cannot be mended is left out by readers.
-        let Ok(Some(torn)) = take_torn(&self.state_dir) else {
+        let Ok(Some(torn)) = take_torn(&self.state_dir, self.format) else {
             return;
         };
-        if let Some((content, stream)) = salvage(&torn)
+        if let Some((content, stream)) = self.format.salvage(&torn)
             && !content.is_empty()
         {
-            self.entry(stream, content.as_bytes(), Time::now());
-            self.flush();
+            let after = mem::take(&mut self.out);
+            self.form
+                .append(&mut self.out, &content, stream, Time::now());
+            self.out.extend_from_slice(&after);
         }
     }
 
@@ -149,7 +169,7 @@ impl LogWriter {
             return;
         }
         let before = self.out.len();
-        self.encoder.entry(&mut self.out, content, stream, time);
+        self.form.append(&mut self.out, content, stream, time);
         let written = self.target.as_ref().map_or(0, |t| t.size);
         let with = written + u64::try_from(self.out.len()).unwrap_or(u64::MAX);
         if with > self.config.max_size && (written > 0 || before > 0) {
@@ -166,7 +186,7 @@ impl LogWriter {
         let Some(target) = self.target.take() else {
             return;
         };
-        match rotate(&target.dir, &self.config) {
+        match rotate(&target.dir, self.format, &self.config) {
             Ok(full) => self.wants_packing |= full.is_some() && self.config.compress,
             // Better a file that is too long than a lost line; tried again at the next entry. Where
             // only the oldest could not be dropped, the next rotation does that.
@@ -189,22 +209,26 @@ impl LogWriter {
     fn append(&mut self) -> Result<(), PathError> {
         let mut target = match self.target.take() {
             Some(target) => target,
-            None => open(&self.state_dir)?,
+            None => {
+                // It may be of a run before this one, or from before a power cut.
+                self.mend();
+                open(&self.state_dir, self.format)?
+            }
         };
         let written = write_whole(&mut target, &self.out);
-        let path = target.dir.path().join(LOG_FILE);
+        let path = target.dir.path().join(self.format.current());
         self.target = Some(target);
         written.at("write", path)
     }
 }
 
-/// Cuts off what stands after the last whole line of the current file, and returns it.
-fn take_torn(state_dir: &Dir) -> io::Result<Option<Vec<u8>>> {
+/// Cuts off what stands after the last whole record of the current file, and returns it.
+fn take_torn(state_dir: &Dir, format: Format) -> io::Result<Option<Vec<u8>>> {
     let Ok(dir) = state_dir.open_at(LOG_DIR) else {
         return Ok(None);
     };
     let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let file = match openat(&dir, LOG_FILE, flags, Mode::empty()) {
+    let file = match openat(&dir, format.current(), flags, Mode::empty()) {
         Err(Errno::NOENT) => return Ok(None),
         other => File::from(other?),
     };
@@ -212,8 +236,12 @@ fn take_torn(state_dir: &Dir) -> io::Result<Option<Vec<u8>>> {
     let begin = size.saturating_sub(LONGEST_LINE);
     let mut end = vec![0; usize::try_from(size - begin).unwrap_or(0)];
     file.read_exact_at(&mut end, begin)?;
-    let whole = end.iter().rposition(|byte| *byte == b'\n');
-    let whole = whole.map_or(0, |newline| newline + 1);
+    let whole = match format.whole(&end) {
+        Some(whole) => whole,
+        None if begin == 0 => 0,
+        // Nothing here is ours: it is left to the readers.
+        None => return Ok(None),
+    };
     let torn = end.split_off(whole);
     if torn.is_empty() {
         return Ok(None);
@@ -229,7 +257,7 @@ fn index(stream: Stream) -> usize {
     }
 }
 
-fn open(state_dir: &Dir) -> Result<Target, PathError> {
+fn open(state_dir: &Dir, format: Format) -> Result<Target, PathError> {
     let dir = state_dir.ensure_dir(LOG_DIR, 0o700)?;
     let flags = OFlags::WRONLY
         | OFlags::CREATE
@@ -237,9 +265,9 @@ fn open(state_dir: &Dir) -> Result<Target, PathError> {
         | OFlags::CLOEXEC
         | OFlags::NOFOLLOW
         | OFlags::NONBLOCK;
-    let path = || dir.path().join(LOG_FILE);
+    let path = || dir.path().join(format.current());
     let mode = Mode::from_raw_mode(0o640);
-    let file = openat(&dir, LOG_FILE, flags, mode).at("open", path())?;
+    let file = openat(&dir, format.current(), flags, mode).at("open", path())?;
     let size = fstat(&file).at("stat", path())?.st_size;
     Ok(Target {
         file: File::from(file),

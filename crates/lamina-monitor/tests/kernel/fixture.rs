@@ -192,8 +192,9 @@ impl Container {
 
     pub(crate) fn log(&self) -> String {
         let options = lamina_monitor::log::ReadOptions::default();
-        let entries = lamina_monitor::log::read(&self.state_dir(), options).unwrap();
-        entries.map(|entry| entry.unwrap().content).collect()
+        let format = lamina_monitor::log::Format::Json;
+        let entries = lamina_monitor::log::read(&self.state_dir(), format, options).unwrap();
+        entries.map(|entry| entry.unwrap().text()).collect()
     }
 }
 

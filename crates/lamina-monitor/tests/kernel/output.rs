@@ -39,10 +39,11 @@ fn separated() {
     let (exit, _) = container.run();
     assert_eq!(exit.code, 0);
     let options = lamina_monitor::log::ReadOptions::default();
-    let entries = lamina_monitor::log::read(&container.state_dir(), options).unwrap();
+    let format = lamina_monitor::log::Format::Json;
+    let entries = lamina_monitor::log::read(&container.state_dir(), format, options).unwrap();
     let mut got: Vec<(String, String)> = Vec::new();
     for entry in entries.map(Result::unwrap) {
-        got.push((format!("{:?}", entry.stream), entry.content));
+        got.push((format!("{:?}", entry.stream), entry.text()));
     }
     got.sort();
     let expected = [

@@ -38,6 +38,8 @@ fn document(info: &Info) -> Value {
         "Driver": "overlay",
         "StorageMode": info.storage_mode,
         "StorageReason": info.storage_reason,
+        "LoggingDriver": "json-file",
+        "Plugins": {"Log": info.log_drivers, "Volume": ["local"]},
         "CgroupVersion": info.cgroup_version.to_string(),
         "SecurityOptions": info.security,
         "MissingProtections": info.missing,
@@ -54,7 +56,7 @@ fn document(info: &Info) -> Value {
 }
 
 fn lines(info: &Info) -> String {
-    let fields: [(&str, String); 17] = [
+    let fields: [(&str, String); 18] = [
         ("Version", VERSION.to_owned()),
         ("Containers", info.containers.to_string()),
         (" Running", info.running.to_string()),
@@ -62,6 +64,7 @@ fn lines(info: &Info) -> String {
         ("Images", info.images.to_string()),
         ("Storage Mode", info.storage_mode.clone()),
         (" Because", info.storage_reason.clone()),
+        ("Log Drivers", info.log_drivers.join(" ")),
         ("Cgroup Version", info.cgroup_version.to_string()),
         ("Security Options", info.security.join(" ")),
         ("Missing Protections", info.missing.join("; ")),

@@ -54,15 +54,16 @@ impl Verb for LogsArgs {
 
 impl LogsArgs {
     fn show(&self, entry: &Entry) -> Outcome {
-        let stamp = match self.timestamps {
-            true => format!("{} ", entry.time),
-            false => String::new(),
-        };
-        let details = match self.details {
-            true => details(&entry.attributes) + " ",
-            false => String::new(),
-        };
-        write(entry.stream, &(stamp + &details + &entry.content))
+        let mut shown = String::new();
+        if self.timestamps {
+            shown = format!("{} ", entry.time);
+        }
+        if self.details {
+            shown += &(details(&entry.attributes) + " ");
+        }
+        let mut shown = shown.into_bytes();
+        shown.extend_from_slice(&entry.content);
+        write(entry.stream, &shown)
     }
 }
 
@@ -127,19 +128,30 @@ impl<'a> Grep<'a> {
 }
 
 fn wanted(text: &str, line: Vec<Entry>) -> Vec<Entry> {
-    let whole: String = line.iter().map(|entry| entry.content.as_str()).collect();
-    match whole.contains(text) {
+    let whole: Vec<u8> = line
+        .iter()
+        .flat_map(|e| e.content.iter().copied())
+        .collect();
+    let is_in = match std::str::from_utf8(&whole) {
+        Ok(whole) => whole.contains(text),
+        // An empty text is in every line.
+        Err(_) => {
+            let mut windows = whole.windows(text.len().max(1));
+            text.is_empty() || windows.any(|window| window == text.as_bytes())
+        }
+    };
+    match is_in {
         true => line,
         false => Vec::new(),
     }
 }
 
 /// Writes what the program wrote, where it wrote it: its own bytes, as if it ran here.
-fn write(stream: Stream, text: &str) -> Outcome {
+fn write(stream: Stream, bytes: &[u8]) -> Outcome {
     match stream {
-        Stream::Stdout => ui::out(text),
+        Stream::Stdout => ui::out_bytes(bytes),
         Stream::Stderr => io::stderr()
-            .write_all(text.as_bytes())
+            .write_all(bytes)
             .map_err(|_| Failure::printed().exits(exit_codes::BROKEN_PIPE)),
     }
 }

@@ -7,11 +7,13 @@ use crate::failure::{Failure, Outcome};
 
 /// Writes data to stdout.
 pub(crate) fn out(text: &str) -> Outcome {
+    out_bytes(text.as_bytes())
+}
+
+/// Writes data that need not be text to stdout.
+pub(crate) fn out_bytes(bytes: &[u8]) -> Outcome {
     let mut stdout = io::stdout().lock();
-    match stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush())
-    {
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == ErrorKind::BrokenPipe => {
             Err(Failure::printed().exits(exit_codes::BROKEN_PIPE))

@@ -204,6 +204,59 @@ fn privileged_no_line_is_lost_to_rotation() {
 }
 
 #[test]
+fn privileged_the_driver_local_keeps_the_programs_own_bytes() {
+    let host = Host::new();
+    let script = format!("{NUMBERS}; echo err >&2; printf 'b\\377c'");
+    let flags = [
+        "run",
+        "-d",
+        "--name",
+        "box",
+        "--log-driver",
+        "local",
+        "--log-opt",
+        "max-size=100k",
+        "--log-opt",
+        "max-file=40",
+        "minimal",
+        "sh",
+        "-c",
+        &script,
+    ];
+    host.ok(&flags);
+    let read = |flags: &[&str]| {
+        let words = [&["logs"], flags, &["box"]].concat();
+        host.command(&words).output().unwrap().stdout
+    };
+    let whole = read(&["-f"]);
+    let lines = whole.strip_suffix(b"b\xffc").unwrap();
+    assert_eq!(numbers(std::str::from_utf8(lines).unwrap()), (1, 40000));
+    host.ok(&["wait", "box"]);
+    assert_eq!(read(&[]), whole);
+    assert_eq!(read(&["-n", "2"]), b"40000\nb\xffc".split_at(6).1);
+    assert_eq!(read(&["-n", "3", "--since", "10m"]), b"40000\nb\xffc");
+    assert_eq!(read(&["--until", "10m"]), b"");
+    assert_eq!(read(&["--grep", "39999"]), b"39999\n");
+    assert_eq!(read(&["--grep", "c"]), b"b\xffc");
+    let told = read(&["-t", "--details", "-n", "1"]);
+    assert!(told.ends_with(b"Z  b\xffc"));
+    let format = "{{.HostConfig.LogConfig.Type}} {{json .LogPath}}";
+    assert_eq!(host.ok(&["inspect", "-f", format, "box"]), "local \"\"");
+    let id = host.ok(&["inspect", "-f", "{{.Id}}", "box"]);
+    let folder = host.root().join("containers").join(id).join("log");
+    let names = || {
+        std::fs::read_dir(&folder)
+            .unwrap()
+            .map(|file| file.unwrap())
+    };
+    assert!(names().count() > 5);
+    assert!(names().all(|file| file.metadata().unwrap().len() <= 100_000));
+    assert!(host.ok(&["info"]).contains(" local "));
+    host.remove_containers();
+    host.sweep();
+}
+
+#[test]
 fn privileged_output_that_the_disk_refuses_is_told_of() {
     let host = Host::new();
     let script = "i=0; while [ $i -lt 4000 ]; do i=$((i+1)); echo $i; done; exit 5";

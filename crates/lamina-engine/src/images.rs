@@ -48,14 +48,14 @@ impl Engine {
         }
     }
 
-    /// Returns the containers that were made from an image: what guards it against removal.
+    /// Returns the containers that were made from an image or mount it: what guards it against removal.
     pub fn image_users(&self, image: &ImageId) -> Result<Vec<UsedBy>, ListError> {
         let mut users = Vec::new();
         for id in self.container_ids()? {
             let Some(container) = self.listed(&id)? else {
                 continue;
             };
-            if container.record.image == *image {
+            if container.record.uses_image(image) {
                 users.push(UsedBy {
                     running: state_of(&container)?.status.is_running(),
                     container: container.record.id.short().to_owned(),

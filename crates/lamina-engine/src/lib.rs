@@ -36,6 +36,7 @@ mod host;
 mod images;
 mod info;
 mod logging;
+mod mounted;
 mod names;
 mod process;
 mod prune;
@@ -87,7 +88,7 @@ pub use prune::{
     LabelFilter, PlannedContainer, PlannedImage, PruneError, PruneImages, PrunePlan, PruneRequest,
     PruneVolumes, Pruned, Skipped,
 };
-pub use record::{Record, RecordError, VolumeUse};
+pub use record::{ImageUse, Record, RecordError, VolumeUse};
 pub use request::{
     CreateRequest, HealthRequest, IsolationRequest, NamespaceMode, NetworkMode, ProcessRequest,
     PullPolicy, SeccompMode, VolumesFrom,

@@ -44,6 +44,23 @@ pub struct Record {
     pub request: CreateRequest,
     /// The volumes it uses.
     pub volumes: Vec<VolumeUse>,
+    /// The images that it mounts beside its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<ImageUse>,
+}
+
+/// An image at its place in a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageUse {
+    /// The image as it was named.
+    pub source: String,
+    /// What it was when the container was made; the container's writable layer holds it.
+    pub pin: Pin,
+    /// Where it is mounted.
+    pub target: PathBuf,
+    /// The part of it that is mounted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subpath: Option<PathBuf>,
 }
 
 /// A volume at its place in a container.
@@ -111,7 +128,19 @@ impl Record {
             image_config: Config::default(),
             request: CreateRequest::unknown(),
             volumes: Vec::new(),
+            images: Vec::new(),
         }
+    }
+
+    /// Says whether the container was made from an image, or mounts it.
+    pub(crate) fn uses_image(&self, image: &ImageId) -> bool {
+        self.used_images().any(|used| used == image)
+    }
+
+    /// Returns the image it was made from, and those it mounts.
+    pub(crate) fn used_images(&self) -> impl Iterator<Item = &ImageId> {
+        let mounted = self.images.iter();
+        std::iter::once(&self.image).chain(mounted.filter_map(|one| one.pin.image.as_ref()))
     }
 
     /// Returns the version that is written today.

@@ -92,6 +92,13 @@ pub const IPC_SYSCTLS: [&str; 8] = [
 /// in the source leads out of it.
 pub const BENEATH: &str = "x-lamina.beneath=";
 
+/// The type of a mount that is a root filesystem's tree: the source is what people call it, and
+/// an option that begins with [`TREE`] has the [`Rootfs`](lamina_types::Rootfs) as JSON.
+pub const IMAGE: &str = "x-lamina.image";
+
+/// Begins the option that says what of a mount of type [`IMAGE`] is mounted.
+pub const TREE: &str = "x-lamina.tree=";
+
 /// The size of /dev/shm: 64 MiB.
 pub const SHM_SIZE: u64 = 64 << 20;
 

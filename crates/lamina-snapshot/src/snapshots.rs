@@ -109,6 +109,7 @@ impl Snapshots {
             diff_ids: image.diff_ids.clone(),
             image: image.image.clone(),
             manifest: image.manifest.clone(),
+            mounted: image.mounted.clone(),
         };
         let mut info = Info::new(self.mode.name(), volatile, self.store.boot().as_str(), pin);
         let (dir, file) = {
@@ -126,6 +127,9 @@ impl Snapshots {
         if mode != self.mode {
             mode.name().clone_into(&mut info.mode);
             info.rewrite(&dir)?;
+        }
+        for mounted in &image.mounted {
+            self.new_lower(&mounted.diff_ids, ImageKind::View)?;
         }
         let upper = dir.mkdir(UPPER, 0o755)?;
         dir.mkdir(WORK, 0o700)?;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use lamina_fs::{LockError, PathError};
 use lamina_layer::{Content, LayerTree};
-use lamina_store::{LayerError, OpError, SnapshotId, TrashError};
+use lamina_store::{LayerError, OpError, Pin, SnapshotId, TrashError};
 use lamina_types::{DiffId, Digest, ErrorKind, ImageId, Rootfs};
 
 use crate::erofs::MergeError;
@@ -53,6 +53,9 @@ pub struct ImageLayers {
     pub image: Option<ImageId>,
     /// Its manifest, likewise.
     pub manifest: Option<Digest>,
+    /// Images that are mounted beside it, likewise: a snapshot is made only where views of them
+    /// can be had, for as long as it is there.
+    pub mounted: Vec<Pin>,
 }
 
 /// Layers whose trees are at hand, because they have just come into the store.
@@ -106,7 +109,8 @@ pub struct Usage {
 ///
 /// [`view`](Self::view) is an image without a writable layer, exactly as it was built: without
 /// the mount points that containers get. It leaves nothing behind and pins nothing: the caller's
-/// operation leases the image for as long as the view is mounted.
+/// operation leases the image for as long as the view is mounted, or a snapshot has it as one of
+/// [`ImageLayers::mounted`].
 ///
 /// # Walk-through
 ///

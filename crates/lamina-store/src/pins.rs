@@ -33,6 +33,16 @@ pub struct Pin {
     /// The image's manifest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manifest: Option<Digest>,
+    /// The images that its container mounts beside its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mounted: Vec<Pin>,
+}
+
+impl Pin {
+    /// Returns this and what is mounted beside it.
+    pub fn each(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(&self.mounted)
+    }
 }
 
 /// Why the pins could not be read.
@@ -101,6 +111,12 @@ impl Pins<'_> {
         struct Record {
             layers: Vec<DiffId>,
             image: ImageId,
+            #[serde(default)]
+            images: Vec<Mounted>,
+        }
+        #[derive(Deserialize)]
+        struct Mounted {
+            pin: Pin,
         }
         let containers = self.0.dir(Area::Containers)?;
         match containers.read(name.join(RECORD), RECORD_LIMIT) {
@@ -110,6 +126,7 @@ impl Pins<'_> {
                     diff_ids: record.layers,
                     image: Some(record.image),
                     manifest: None,
+                    mounted: record.images.into_iter().map(|one| one.pin).collect(),
                 });
                 Ok((pin, true))
             }

@@ -1,6 +1,7 @@
 //! Mounts a user asks for: `-v`, `--mount`, `--tmpfs`; there is one parser for each.
 
 mod csv;
+mod keys;
 mod parse;
 mod parts;
 mod tmpfs;
@@ -62,6 +63,14 @@ pub enum MountKind {
         /// The driver's options of a volume that is made for this.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         options: BTreeMap<String, String>,
+    },
+    /// The tree of an image, which cannot be written to.
+    Image {
+        /// The image as it was typed: a name, an id or the beginning of one.
+        source: String,
+        /// The part of it that is mounted: a relative path without `..`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        subpath: Option<PathBuf>,
     },
     /// A tmpfs.
     Tmpfs {

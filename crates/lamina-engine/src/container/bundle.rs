@@ -35,7 +35,11 @@ impl Engine {
             record,
             process: &process,
             user: &user,
-            volumes: &volumes::mounts(&self.store, &record.volumes)?,
+            volumes: &[
+                volumes::mounts(&self.store, &record.volumes)?,
+                self.image_mounts(&record.images)?,
+            ]
+            .concat(),
             etc: &EtcFiles::in_dir(container.dir.path()),
             devices: &devices,
             capabilities: &host::capabilities(isolation),

@@ -157,6 +157,11 @@ impl Engine {
             };
             mounts.push((lexically(&volume.target), tree, volume.read_only));
         }
+        for image in &record.images {
+            if let Some(tree) = self.open_image(image)? {
+                mounts.push((lexically(&image.target), tree, true));
+            }
+        }
         for mount in &record.request.mounts {
             // A file that is mounted is not opened as a tree.
             if let MountKind::Bind { source, .. } = &mount.kind

@@ -24,7 +24,7 @@ use crate::files::write_etc;
 use crate::logging::{self, LogRequestError};
 use crate::names;
 use crate::process::{self, ProcessError};
-use crate::record::{self, Record};
+use crate::record::{self, ImageUse, Record};
 use crate::request::CreateRequest;
 use crate::rootfs::RootfsError;
 use crate::spec::{self, SpecError};
@@ -41,6 +41,9 @@ pub enum CreateError {
     /// The image cannot be had.
     #[error(transparent)]
     Image(#[from] Box<EnsureError>),
+    /// An image that is to be mounted is not here.
+    #[error(transparent)]
+    Mounted(#[from] lamina_image::FindError),
     /// Image and request do not make a process.
     #[error(transparent)]
     Process(#[from] ProcessError),
@@ -89,6 +92,7 @@ impl CreateError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Image(error) => error.kind(),
+            Self::Mounted(error) => error.kind(),
             Self::Process(error) => error.kind(),
             Self::Spec(error) => error.kind(),
             Self::Log(error) => error.kind(),
@@ -183,18 +187,19 @@ impl Engine {
         spec::check(&request, &id)?;
         logging::check(&request, &id)?;
         let wanted = volumes::plan(&request, &image.config.config)?;
+        let images = self.find_mounted(&request)?;
 
         let first_name = match &request.name {
             Some(name) => name.clone(),
             None => default_name(0)?,
         };
-        let operation = self.begin(image, &id, &first_name, &request, &wanted)?;
+        let operation = self.begin(image, &images, &id, &first_name, &request, &wanted)?;
         let name = self.take_name(&operation, first_name, request.name.is_some(), &id)?;
         let dir = self
             .store
             .dir(Area::Containers)?
             .mkdir(id.as_str(), 0o700)?;
-        let rootfs = self.prepare(&request, image, &id, explain)?;
+        let rootfs = self.prepare(&request, image, &images, &id, explain)?;
         let created = Time::now().to_string();
         let volumes = self.ensure_volumes(&operation, &wanted, &rootfs, &created)?;
         write_etc(&dir, &request, &id)?;
@@ -208,6 +213,7 @@ impl Engine {
             image_config: image.config.config.clone(),
             request,
             volumes,
+            images,
         };
         let durability = durability(&record.request);
         explain.step(
@@ -232,6 +238,7 @@ impl Engine {
     fn begin(
         &self,
         image: &Image,
+        images: &[ImageUse],
         id: &ContainerId,
         name: &ContainerName,
         request: &CreateRequest,
@@ -249,6 +256,8 @@ impl Engine {
         ]);
         let named = volumes.iter().filter_map(|volume| volume.name.clone());
         lines.extend(named.map(Line::UsesVolume));
+        let mounted = images.iter().filter_map(|one| one.pin.manifest.clone());
+        lines.extend(mounted.map(Line::Image));
         self.store.ops().begin("create", &lines)
     }
 
@@ -256,6 +265,7 @@ impl Engine {
         &self,
         request: &CreateRequest,
         image: &Image,
+        mounted: &[ImageUse],
         id: &ContainerId,
         explain: &mut Explainer,
     ) -> Result<Rootfs, CreateError> {
@@ -264,6 +274,7 @@ impl Engine {
             diff_ids: image.diff_ids().to_vec(),
             image: Some(image.id.clone()),
             manifest: Some(image.manifest.digest.clone()),
+            mounted: mounted.iter().map(|one| one.pin.clone()).collect(),
         };
         let options = PrepareOptions {
             volatile: request.remove,

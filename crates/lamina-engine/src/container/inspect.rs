@@ -163,6 +163,10 @@ impl Engine {
                     "Type": "tmpfs", "Source": "", "Destination": target, "Mode": "",
                     "RW": !read_only, "Propagation": "",
                 })),
+                MountKind::Image { source, .. } => Some(json!({
+                    "Type": "image", "Source": source, "Destination": target, "Mode": "",
+                    "RW": false, "Propagation": "",
+                })),
                 MountKind::Volume { .. } => None,
             }
         });

@@ -164,6 +164,7 @@ fn mounts(record: &Record) -> Vec<(String, PathBuf)> {
         MountKind::Bind { source, .. } => {
             Some((source.display().to_string(), mount.target.clone()))
         }
+        MountKind::Image { source, .. } => Some((source.clone(), mount.target.clone())),
         _ => None,
     });
     volumes.chain(binds).collect()

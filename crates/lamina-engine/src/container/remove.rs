@@ -124,12 +124,11 @@ impl Engine {
         Ok(())
     }
 
-    /// Says whether the image of a container has a name.
+    /// Says whether the images of a container have names.
     fn has_name(&self, container: &Container) -> bool {
         let names = self.store.refs().list().unwrap_or_default();
-        names
-            .iter()
-            .any(|entry| entry.image == container.record.image)
+        let mut used = container.record.used_images();
+        used.all(|image| names.iter().any(|entry| entry.image == *image))
     }
 
     /// Ends what is left of the run and moves the container to where it can be brought back from.

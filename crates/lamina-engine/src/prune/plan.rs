@@ -58,7 +58,7 @@ impl Engine {
         let going: BTreeSet<ContainerId> = plan.containers.iter().map(|c| c.id.clone()).collect();
         let staying = || containers.iter().filter(|c| !going.contains(&c.id));
         if let Some(which) = request.images {
-            let used: BTreeSet<&ImageId> = staying().map(|c| &c.image).collect();
+            let used: BTreeSet<&ImageId> = staying().flat_map(Record::used_images).collect();
             let list = self.images().list()?;
             let names = self
                 .store

@@ -29,12 +29,12 @@ const PROC_ALLOWED: [&str; 9] = [
     "/proc/uptime",
 ];
 
-/// A volume that is mounted: what it is, and its place.
+/// A volume or an image that is mounted: what it is, and its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct VolumeMount {
-    /// `bind` for a directory on the host, or a filesystem.
+    /// `bind` for a directory on the host, a filesystem, or the runtime's word for an image.
     pub kind: String,
-    /// The directory, or the filesystem's device.
+    /// The directory, the filesystem's device, or the image's name.
     pub source: PathBuf,
     /// Options as mount(8) knows them.
     pub options: Vec<String>,
@@ -148,7 +148,7 @@ fn volume(volume: &VolumeMount) -> Mount {
     build(&volume.target, &volume.kind, &volume.source, &options)
 }
 
-/// Converts one mount; volumes come as [`VolumeMount`]s.
+/// Converts one mount; volumes and images come as [`VolumeMount`]s.
 fn converted(spec: &MountSpec) -> Option<Mount> {
     let target = lexically(&spec.target);
     match &spec.kind {
@@ -172,7 +172,7 @@ fn converted(spec: &MountSpec) -> Option<Mount> {
             mode,
             options,
         } => Some(tmpfs(target, spec.read_only, *size, *mode, options)),
-        MountKind::Volume { .. } => None,
+        MountKind::Volume { .. } | MountKind::Image { .. } => None,
     }
 }
 

@@ -32,6 +32,7 @@ fn built(request: CreateRequest, mut image_config: Config) -> Result<Value, Spec
         image_config,
         request,
         volumes: Vec::new(),
+        images: Vec::new(),
     };
     let process = process::plan(&record.request, &record.image_config, &id).unwrap();
     let accounts = Accounts {

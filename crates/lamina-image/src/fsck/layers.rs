@@ -45,7 +45,8 @@ impl Images<'_> {
             );
         }
         // A container keeps its image's manifest when the image has lost its last name.
-        for (_, pin) in self.store.pins().list()? {
+        let pins = self.store.pins().list()?;
+        for pin in pins.iter().flat_map(|(_, pin)| pin.each()) {
             let at = pin.diff_ids.iter().position(|id| id == diff_id);
             let (Some(at), Some(digest)) = (at, &pin.manifest) else {
                 continue;

@@ -118,7 +118,8 @@ impl Images<'_> {
             );
         }
         let pins = self.store.pins().list().map_err(StoreFault::from)?;
-        stacks.extend(pins.into_iter().map(|(_, pin)| pin.diff_ids));
+        let pins = pins.iter().flat_map(|(_, pin)| pin.each());
+        stacks.extend(pins.map(|pin| pin.diff_ids.clone()));
         stacks.sort();
         stacks.dedup();
         Ok(stacks)

@@ -1,6 +1,7 @@
 //! Sources of bind mounts, taken as detached trees while the host is in sight.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
 use lamina_fs::Root;
 use lamina_sys::mount::{Attributes, PropagationType, set_attributes};
@@ -16,6 +17,23 @@ pub(super) fn open_sources(mounts: &[MountPlan]) -> Result<Vec<Option<OwnedFd>>,
     mounts.iter().map(open).collect()
 }
 
+/// Clones what is mounted at `source`, or at the part `beneath` it, which no link leads out of;
+/// `shown` is what people call the source.
+pub(super) fn clone(
+    source: &Path,
+    beneath: Option<&Path>,
+    flags: OpenTreeFlags,
+    shown: &Path,
+) -> Result<OwnedFd, Failure> {
+    let Some(part) = beneath else {
+        return open_tree(CWD, source, flags).step(|| format!("bind {}", shown.display()));
+    };
+    let act = || format!("bind {} in {}", part.display(), shown.display());
+    let root = Root::open_path(source).step(act)?;
+    let part = root.open(part, OFlags::PATH).step(act)?;
+    open_tree(part, "", flags | OpenTreeFlags::AT_EMPTY_PATH).step(act)
+}
+
 fn open(mount: &MountPlan) -> Result<Option<OwnedFd>, Failure> {
     let What::Bind {
         source,
@@ -29,15 +47,7 @@ fn open(mount: &MountPlan) -> Result<Option<OwnedFd>, Failure> {
     if *recursive {
         flags |= OpenTreeFlags::AT_RECURSIVE;
     }
-    let tree = match beneath {
-        None => open_tree(CWD, source, flags).step(|| format!("bind {}", source.display()))?,
-        Some(part) => {
-            let act = || format!("bind {} in {}", part.display(), source.display());
-            let root = Root::open_path(source).step(act)?;
-            let part = root.open(part, OFlags::PATH).step(act)?;
-            open_tree(part, "", flags | OpenTreeFlags::AT_EMPTY_PATH).step(act)?
-        }
-    };
+    let tree = clone(source, beneath.as_deref(), flags, source)?;
     let (propagation, below) = mount
         .propagation
         .unwrap_or((PropagationType::Private, true));

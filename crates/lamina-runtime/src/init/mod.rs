@@ -24,6 +24,7 @@ pub(crate) mod report;
 mod root;
 mod settings;
 mod terminal;
+mod trees;
 mod waiting;
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
@@ -150,7 +151,14 @@ fn prepare(context: &Context<'_>, explain: &mut Explainer) -> Result<Prepared, F
         .step(|| "make the mounts private".to_owned())?;
     let root = root::mount(context, explain)?;
     let cgroup = cgroups::join(context, explain)?;
-    let mounted = mounts::all(&plan.mounts, &root, cgroup.as_ref(), sources, explain)?;
+    let mounted = mounts::all(
+        &plan.mounts,
+        &root,
+        cgroup.as_ref(),
+        sources,
+        context.bundle,
+        explain,
+    )?;
     devices::make(&root, &plan.devices, explain)?;
     let console = match plan.process.terminal {
         true => Some(terminal::open(&root, mounted.devpts, &plan.process)?),

@@ -13,8 +13,8 @@ use rustix::fs::{FileType, OFlags, fstat, fstatfs};
 use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, move_mount};
 
-use super::cgroups;
 use super::report::{Failure, Step};
+use super::{cgroups, trees};
 use crate::cgroup::Cgroup;
 use crate::compat::new_filesystem;
 use crate::plan::mounts::{MountPlan, What, hides_proc};
@@ -37,6 +37,7 @@ pub(super) fn all(
     root: &Root,
     cgroup: Option<&Cgroup>,
     sources: Vec<Option<OwnedFd>>,
+    bundle: &Path,
     explain: &mut Explainer,
 ) -> Result<Mounted, Failure> {
     let mut all = Mounted::default();
@@ -45,7 +46,17 @@ pub(super) fn all(
             name(plan),
             why(plan),
             || command(cgroup, plan),
-            || one(cgroup, root, plan, source),
+            || match &plan.what {
+                What::Tree {
+                    source: name,
+                    tree,
+                    beneath,
+                } => {
+                    let tree = trees::mount(plan, (name, tree), beneath.as_deref(), bundle)?;
+                    one(cgroup, root, plan, Some(tree))
+                }
+                _ => one(cgroup, root, plan, source),
+            },
         )?;
         if let What::Filesystem { kind, .. } = &plan.what {
             match kind.as_str() {
@@ -86,7 +97,7 @@ fn one(
             attach(&mount, &target, &plan.target)?;
             Ok(Some(mount))
         }
-        (What::Bind { .. }, Some(tree)) => {
+        (What::Bind { .. } | What::Tree { .. }, Some(tree)) => {
             let stat = fstat(&tree).step(|| format!("look at {}", plan.command()))?;
             let target = if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
                 directory(root, plan)?
@@ -98,7 +109,7 @@ fn one(
             attach(&tree, &target, &plan.target)?;
             Ok(None)
         }
-        (What::Bind { .. }, None) => Err(Failure::invalid(format!(
+        (What::Bind { .. } | What::Tree { .. }, None) => Err(Failure::invalid(format!(
             "no source for {}",
             plan.command()
         ))),
@@ -164,6 +175,7 @@ pub(super) fn attach(mount: &impl AsFd, target: &OwnedFd, path: &Path) -> Result
 fn name(plan: &MountPlan) -> &'static str {
     match &plan.what {
         What::Bind { .. } => "bind mount",
+        What::Tree { .. } => "mount image",
         What::Cgroup => "cgroup mount",
         What::Filesystem { kind, .. } => match kind.as_str() {
             "proc" => "mount proc",
@@ -188,6 +200,7 @@ fn why(plan: &MountPlan) -> &'static str {
         What::Bind { .. } => {
             "a file or directory of the host: a volume, or one of the generated files in /etc"
         }
+        What::Tree { .. } => "the tree of another image, which cannot be written to",
         What::Cgroup => "the container sees its own limits, read-only",
         What::Filesystem { kind, .. } => match kind.as_str() {
             "proc" => "a view of this pid namespace: ps shows the container alone",

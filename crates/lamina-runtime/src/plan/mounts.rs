@@ -3,9 +3,11 @@
 use std::path::{Component, Path, PathBuf};
 
 use lamina_sys::mount::{self as attr, PropagationType};
+use lamina_types::Rootfs;
 use oci_spec::runtime::Mount;
 
 use super::{PlanError, absolute};
+use crate::spec_default;
 
 /// One mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +45,14 @@ pub(crate) enum What {
         /// Whether the mounts below the source come too.
         recursive: bool,
     },
+    /// The tree of an image.
+    Tree {
+        /// What people call it.
+        source: String,
+        tree: Rootfs,
+        /// The part of it that is mounted, resolved as after a chroot to it.
+        beneath: Option<PathBuf>,
+    },
     /// The container's cgroups: a cgroup2 mount, or one bind per v1 hierarchy below a tmpfs.
     Cgroup,
 }
@@ -57,6 +67,9 @@ impl MountPlan {
             }
             What::Bind { source, .. } => {
                 format!("mount -o {} {} {target}", self.options, source.display())
+            }
+            What::Tree { source, .. } => {
+                format!("mount -o {} {source} {target}", self.options)
             }
             What::Cgroup => format!("mount -t cgroup2 -o {} cgroup {target}", self.options),
         }
@@ -136,8 +149,15 @@ fn one(mount: &Mount) -> Result<MountPlan, PlanError> {
         clear: options.clear,
         recursive: options.recursive,
         propagation: options.propagation,
-        options: mount.options().as_deref().unwrap_or_default().join(","),
+        options: shown_options(mount),
     })
+}
+
+/// Returns the options for people: the document of a tree is none for them.
+fn shown_options(mount: &Mount) -> String {
+    let options = mount.options().as_deref().unwrap_or_default().iter();
+    let shown = options.filter(|option| !option.starts_with(spec_default::TREE));
+    shown.map(String::as_str).collect::<Vec<_>>().join(",")
 }
 
 /// Decides what is mounted.
@@ -150,6 +170,18 @@ fn what(mount: &Mount, target: &Path, options: &Options) -> Result<What, PlanErr
             beneath: options.beneath.clone(),
             recursive: options.bind.unwrap_or(false),
         });
+    }
+    if kind == spec_default::IMAGE {
+        let text = options.tree.as_deref().unwrap_or_default();
+        let shown = source.to_string_lossy().into_owned();
+        return match serde_json::from_str(text) {
+            Ok(tree) => Ok(What::Tree {
+                source: shown,
+                tree,
+                beneath: options.beneath.clone(),
+            }),
+            Err(_) => Err(PlanError::invalid("mount source", shown, "has no tree")),
+        };
     }
     match kind {
         "cgroup" | "cgroup2" => Ok(What::Cgroup),
@@ -184,6 +216,7 @@ struct Options {
     bind: Option<bool>,
     parameters: Vec<(String, Option<String>)>,
     beneath: Option<PathBuf>,
+    tree: Option<String>,
     unsupported: bool,
 }
 
@@ -228,8 +261,12 @@ impl Options {
             self.recursive |= bits;
             return;
         }
-        if let Some(path) = option.strip_prefix(crate::spec_default::BENEATH) {
+        if let Some(path) = option.strip_prefix(spec_default::BENEATH) {
             self.beneath = Some(path.into());
+            return;
+        }
+        if let Some(text) = option.strip_prefix(spec_default::TREE) {
+            self.tree = Some(text.to_owned());
             return;
         }
         match option {
@@ -291,7 +328,7 @@ fn propagation(option: &str) -> Option<(PropagationType, bool)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec_default::{self, mount};
+    use crate::spec_default::mount;
 
     #[test]
     fn dockers_default_mounts_are_planned() {
@@ -342,6 +379,25 @@ mod tests {
             (atime.attributes, atime.clear),
             (attr::STRICTATIME, attr::ATIME_MASK)
         );
+    }
+
+    #[test]
+    fn an_image_is_a_tree_that_its_options_carry() {
+        let tree = format!("{}{{\"dir\":\"/layer\"}}", spec_default::TREE);
+        let planned = |options: &[&str]| one(&mount("/x", spec_default::IMAGE, "bb:1", options));
+        let plan = planned(&["ro", &tree, "x-lamina.beneath=bin"]).unwrap();
+        assert_eq!(plan.attributes, attr::RDONLY);
+        assert_eq!(
+            plan.what,
+            What::Tree {
+                source: "bb:1".to_owned(),
+                tree: Rootfs::Dir("/layer".into()),
+                beneath: Some("bin".into()),
+            }
+        );
+        assert_eq!(plan.command(), "mount -o ro,x-lamina.beneath=bin bb:1 /x");
+        assert!(planned(&["ro"]).is_err());
+        assert!(planned(&["ro", "x-lamina.tree={}"]).is_err());
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::{CheckError, Fault, Finding, Owner};
 use crate::area::Area;
 use crate::blobs::BlobError;
 use crate::ledger::Subject;
+use crate::pins::Pin;
 use crate::refs::{Ref, RefError};
 use crate::store::Store;
 
@@ -27,13 +28,16 @@ pub(super) fn check(store: &Store) -> Result<Vec<Finding>, CheckError> {
     }
     for snapshot in store.pins().snapshots()? {
         let Some(pin) = snapshot.pin else { continue };
-        let documents = pin.manifest.iter().chain(pin.image.iter().map(|id| &id.0));
-        for digest in documents {
-            if let Err(finding) = document(store, digest) {
+        let documents = |pin: &Pin| -> Vec<Digest> {
+            let image = pin.image.iter().map(|id| &id.0);
+            pin.manifest.iter().chain(image).cloned().collect()
+        };
+        for digest in pin.each().flat_map(documents) {
+            if let Err(finding) = document(store, &digest) {
                 findings.push(*finding);
             }
         }
-        for diff_id in &pin.diff_ids {
+        for diff_id in pin.each().flat_map(|pin| &pin.diff_ids) {
             if !store.layers().contains(diff_id)? {
                 findings.push(missing_layer(diff_id));
             }

@@ -30,7 +30,7 @@ impl Store {
         for snapshot in self.pins().snapshots()? {
             let Some(pin) = snapshot.pin else { continue };
             let mut marks = Marks::default();
-            marker.pin(pin, &mut marks)?;
+            marker.pin(&pin, &mut marks)?;
             marks.snapshots.insert(snapshot.name.clone());
             roots.push((Owner::Container(snapshot.name), marks));
         }

@@ -123,7 +123,7 @@ impl<'s> Marker<'s> {
         for snapshot in snapshots {
             if let Some(pin) = snapshot.pin {
                 marks.snapshots.insert(snapshot.name);
-                self.pin(pin, &mut marks)?;
+                self.pin(&pin, &mut marks)?;
             }
         }
         for entry in &refs {
@@ -213,19 +213,23 @@ impl<'s> Marker<'s> {
             self.document(&entry.manifest.digest, false, 0, marks)?;
         }
         for pin in held.pins {
-            self.pin(pin, marks)?;
+            self.pin(&pin, marks)?;
         }
         Ok(())
     }
 
     /// Marks what a writable layer stands on.
-    pub(crate) fn pin(&mut self, pin: Pin, marks: &mut Marks) -> Result<(), CollectError> {
-        if let Some(manifest) = &pin.manifest {
-            self.document(manifest, false, 0, marks)?;
+    pub(crate) fn pin(&mut self, pin: &Pin, marks: &mut Marks) -> Result<(), CollectError> {
+        for pin in pin.each() {
+            if let Some(manifest) = &pin.manifest {
+                self.document(manifest, false, 0, marks)?;
+            }
+            marks
+                .blobs
+                .extend(pin.image.iter().map(|image| image.0.clone()));
+            marks.keys.insert(image_key(&pin.diff_ids));
+            marks.layers.extend(pin.diff_ids.iter().cloned());
         }
-        marks.blobs.extend(pin.image.map(|image| image.0));
-        marks.keys.insert(image_key(&pin.diff_ids));
-        marks.layers.extend(pin.diff_ids);
         Ok(())
     }
 

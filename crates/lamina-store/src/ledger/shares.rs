@@ -262,9 +262,9 @@ impl Store {
         let mut used = Vec::new();
         for snapshot in self.pins().snapshots()? {
             let Some(pin) = snapshot.pin else { continue };
-            used.extend(pin.image.clone());
+            used.extend(pin.each().filter_map(|pin| pin.image.clone()));
             let mut marks = Marks::default();
-            marker.pin(pin, &mut marks)?;
+            marker.pin(&pin, &mut marks)?;
             held.add(marks, Holder::Other);
         }
         for one in self.removed().held()? {

@@ -116,6 +116,15 @@ impl Finder<'_> {
     }
 
     fn pin(&mut self, pin: &Pin) -> Found {
+        for pin in pin.each() {
+            if let Some(found) = self.one_image(pin)? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    fn one_image(&mut self, pin: &Pin) -> Found {
         if let Some(manifest) = &pin.manifest
             && let Some(found) = self.document(manifest, 0)?
         {

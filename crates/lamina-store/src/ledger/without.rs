@@ -54,7 +54,7 @@ impl Store {
         let mut marks = marker.leased(&self.ops().leases()?)?;
         for snapshot in self.pins().snapshots()? {
             if let Some(pin) = snapshot.pin.filter(|_| !snapshots.contains(&snapshot.name)) {
-                marker.pin(pin, &mut marks)?;
+                marker.pin(&pin, &mut marks)?;
             }
         }
         for entry in self.refs().list()? {

@@ -265,9 +265,11 @@ fn leases(dir: &Dir, manifest: &Manifest) -> Result<Vec<Line>, PathError> {
     }
     for name in parts(dir, SNAP)? {
         if let Some(pin) = pins::read(dir, &name)? {
-            lines.extend(pin.diff_ids.into_iter().map(Line::Layer));
-            lines.extend(pin.image.map(|image| Line::Blob(image.0)));
-            lines.extend(pin.manifest.map(Line::Image));
+            for pin in pin.each() {
+                lines.extend(pin.diff_ids.iter().cloned().map(Line::Layer));
+                lines.extend(pin.image.iter().map(|image| Line::Blob(image.0.clone())));
+                lines.extend(pin.manifest.clone().map(Line::Image));
+            }
         }
     }
     Ok(lines)

@@ -32,6 +32,7 @@ fn names_snapshots_and_operations_hold() {
         diff_ids: vec![pinned.diff_id.clone()],
         image: Some(pinned.entry.image.clone()),
         manifest: Some(pinned.manifest.clone()),
+        ..Pin::default()
     };
     pin(&store, "c1", &hold);
     let lease = store

@@ -41,6 +41,7 @@ fn pin(store: &Store, id: &str, sample: &Sample) {
         diff_ids: vec![sample.diff_id.clone()],
         image: Some(sample.entry.image.clone()),
         manifest: Some(sample.manifest.clone()),
+        ..Pin::default()
     };
     let info = serde_json::json!({ "version": 1, "pin": hold });
     let bytes = serde_json::to_vec(&info).unwrap();

@@ -2,10 +2,10 @@
 //!
 //! Nothing is opened here: whether a bind's source exists is the engine's question.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::parts::{clean, clip, pair, parse_subpath, parse_target, parse_volume_name};
+use super::keys::Keys;
+use super::parts::{clean, clip, parse_target, parse_volume_name};
 use super::{MountKind, MountSpec, Propagation, Relabel, csv, tmpfs};
 use crate::quantity::QuantityError;
 
@@ -40,7 +40,7 @@ pub enum MountError {
     Option {
         /// The option.
         option: String,
-        /// `bind`, `volume` or `tmpfs`.
+        /// `bind`, `volume`, `image` or `tmpfs`.
         kind: &'static str,
     },
     /// A key of `--mount` has a value that it cannot have.
@@ -55,7 +55,7 @@ pub enum MountError {
     #[error("mount key {0} is required")]
     Missing(&'static str),
     /// The type of mount is not one of those that exist here.
-    #[error("invalid mount type {0:?}: expected bind, volume or tmpfs")]
+    #[error("invalid mount type {0:?}: expected bind, volume, image or tmpfs")]
     Type(String),
     /// A size is none.
     #[error("invalid tmpfs size")]
@@ -180,7 +180,7 @@ fn volume_options(text: &str, kind: &'static str) -> Result<VolumeOptions, Mount
     Ok(options)
 }
 
-fn parse_propagation(text: &str) -> Option<Propagation> {
+pub(super) fn parse_propagation(text: &str) -> Option<Propagation> {
     Some(match text {
         "rprivate" => Propagation::Rprivate,
         "private" => Propagation::Private,
@@ -190,190 +190,6 @@ fn parse_propagation(text: &str) -> Option<Propagation> {
         "slave" => Propagation::Slave,
         _ => return None,
     })
-}
-
-/// What the keys of one `--mount` said.
-#[derive(Default)]
-struct Keys {
-    kind: Option<String>,
-    source: Option<String>,
-    target: Option<String>,
-    read_only: bool,
-    propagation: Option<Propagation>,
-    recursive: Option<String>,
-    no_copy: Option<bool>,
-    subpath: Option<PathBuf>,
-    labels: BTreeMap<String, String>,
-    options: BTreeMap<String, String>,
-    size: Option<u64>,
-    mode: Option<u32>,
-}
-
-impl Keys {
-    fn set(&mut self, key: &str, value: Option<&str>) -> Result<(), MountError> {
-        let invalid = || MountError::Value {
-            key: clip(key),
-            value: clip(value.unwrap_or_default()),
-        };
-        let flag = || match value {
-            None | Some("1" | "true") => Ok(true),
-            Some("0" | "false") => Ok(false),
-            Some(_) => Err(invalid()),
-        };
-        let needed = || value.filter(|v| !v.is_empty()).ok_or_else(invalid);
-        match key {
-            "type" => self.kind = Some(needed()?.to_ascii_lowercase()),
-            "source" | "src" => self.source = Some(needed()?.to_owned()),
-            "target" | "dst" | "destination" => self.target = Some(needed()?.to_owned()),
-            "readonly" | "ro" => self.read_only = flag()?,
-            "bind-propagation" => {
-                self.propagation = Some(parse_propagation(needed()?).ok_or_else(invalid)?);
-            }
-            "bind-nonrecursive" => {
-                let word = if flag()? { "disabled" } else { "enabled" };
-                self.recursive = Some(word.to_owned());
-            }
-            "bind-recursive" => match needed()? {
-                word @ ("enabled" | "disabled" | "writable" | "readonly") => {
-                    self.recursive = Some(word.to_owned());
-                }
-                _ => return Err(invalid()),
-            },
-            "volume-nocopy" => self.no_copy = Some(flag()?),
-            "volume-subpath" => {
-                self.subpath = Some(parse_subpath(needed()?).ok_or_else(invalid)?);
-            }
-            "volume-label" => {
-                let (key, value) = pair(needed()?);
-                self.labels.insert(key, value);
-            }
-            "volume-opt" => {
-                let (key, value) = pair(needed()?);
-                self.options.insert(key, value);
-            }
-            "volume-driver" => match needed()? {
-                "local" => {}
-                _ => return Err(invalid()),
-            },
-            "tmpfs-size" => self.size = Some(crate::quantity::parse_bytes(needed()?)?),
-            "tmpfs-mode" => {
-                self.mode = Some(tmpfs::parse_mode(needed()?).ok_or_else(invalid)?);
-            }
-            "consistency" => {}
-            _ => {
-                return Err(MountError::Option {
-                    option: clip(key),
-                    kind: "mount",
-                });
-            }
-        }
-        Ok(())
-    }
-
-    fn finish(self, cwd: &Path) -> Result<MountSpec, MountError> {
-        let target = parse_target(
-            self.target
-                .as_deref()
-                .ok_or(MountError::Missing("target"))?,
-        )?;
-        let (kind, recursive_read_only) = match self.kind.as_deref().unwrap_or("volume") {
-            "bind" => self.bind(cwd)?,
-            "volume" => (self.volume()?, false),
-            "tmpfs" => (self.tmpfs()?, false),
-            other => return Err(MountError::Type(clip(other))),
-        };
-        Ok(MountSpec {
-            kind,
-            target,
-            read_only: self.read_only,
-            recursive_read_only,
-        })
-    }
-
-    fn bind(&self, cwd: &Path) -> Result<(MountKind, bool), MountError> {
-        self.refuse(
-            "bind",
-            &[
-                ("volume-nocopy", self.no_copy.is_some()),
-                ("volume-subpath", self.subpath.is_some()),
-                ("volume-label", !self.labels.is_empty()),
-                ("volume-opt", !self.options.is_empty()),
-                ("tmpfs-size", self.size.is_some()),
-                ("tmpfs-mode", self.mode.is_some()),
-            ],
-        )?;
-        let source = self
-            .source
-            .as_deref()
-            .ok_or(MountError::Missing("source"))?;
-        if !source.starts_with(['/', '.']) {
-            return Err(MountError::Source(clip(source)));
-        }
-        let recursive = self.recursive.as_deref();
-        if recursive == Some("readonly") && !self.read_only {
-            return Err(MountError::Option {
-                option: "bind-recursive=readonly".to_owned(),
-                kind: "writable bind",
-            });
-        }
-        let kind = MountKind::Bind {
-            source: clean(&cwd.join(source)),
-            propagation: self.propagation.unwrap_or_default(),
-            non_recursive: recursive == Some("disabled"),
-            relabel: Relabel::None,
-        };
-        let submounts = !matches!(recursive, Some("disabled" | "writable"));
-        Ok((kind, self.read_only && submounts))
-    }
-
-    fn volume(&self) -> Result<MountKind, MountError> {
-        self.refuse(
-            "volume",
-            &[
-                ("bind-propagation", self.propagation.is_some()),
-                ("bind-recursive", self.recursive.is_some()),
-                ("tmpfs-size", self.size.is_some()),
-                ("tmpfs-mode", self.mode.is_some()),
-            ],
-        )?;
-        Ok(MountKind::Volume {
-            name: self.source.as_deref().map(parse_volume_name).transpose()?,
-            no_copy: self.no_copy.unwrap_or(false),
-            subpath: self.subpath.clone(),
-            labels: self.labels.clone(),
-            options: self.options.clone(),
-        })
-    }
-
-    fn tmpfs(&self) -> Result<MountKind, MountError> {
-        self.refuse(
-            "tmpfs",
-            &[
-                ("source", self.source.is_some()),
-                ("bind-propagation", self.propagation.is_some()),
-                ("bind-recursive", self.recursive.is_some()),
-                ("volume-nocopy", self.no_copy.is_some()),
-                ("volume-subpath", self.subpath.is_some()),
-                ("volume-label", !self.labels.is_empty()),
-                ("volume-opt", !self.options.is_empty()),
-            ],
-        )?;
-        Ok(MountKind::Tmpfs {
-            size: self.size,
-            mode: self.mode,
-            options: Vec::new(),
-        })
-    }
-
-    fn refuse(&self, kind: &'static str, keys: &[(&str, bool)]) -> Result<(), MountError> {
-        match keys.iter().find(|(_, given)| *given) {
-            Some((key, _)) => Err(MountError::Option {
-                option: (*key).to_owned(),
-                kind,
-            }),
-            None => Ok(()),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -224,11 +224,13 @@ fn create_failed(error: CreateError, image: &str) -> Failure {
         CreateError::CidFile(path) => Some(format!("rm {}", path.display())),
         _ => None,
     };
+    let mounted = matches!(error, CreateError::Mounted(_));
     let about_image = matches!(error, CreateError::Image(_));
     let failure = Failure::from(error);
     match hint {
         Some(hint) => failure.hint(hint),
         None if about_image => with_hints(failure, About::Registry(image)),
+        None if mounted => with_hints(failure, About::Image),
         None => with_hints(failure, About::Store),
     }
 }

@@ -51,6 +51,7 @@ mod killed;
 mod ledger;
 mod lists;
 mod logs;
+mod mounted;
 mod orphans;
 mod parallel;
 mod pause;

@@ -1,5 +1,7 @@
 //! The tables of `-v`, `--mount` and `--tmpfs`.
 
+use std::path::PathBuf;
+
 use super::*;
 
 fn cwd() -> &'static Path {
@@ -210,12 +212,45 @@ fn refuses_bad_mounts() {
         "type=volume,src=ab,dst=/b,volume-subpath=x/../../y",
         "type=volume,src=ab,dst=/b,volume-driver=nfs",
         "type=bind,src=/a,dst=/b,volume-subpath=x",
+        "type=bind,src=/a,dst=/b,subpath=x",
+        "type=tmpfs,dst=/b,subpath=x",
+        "type=volume,src=ab,dst=/b,image-subpath=x",
+        "type=image,dst=/b",
+        "type=image,src=bb,dst=/b,volume-subpath=x",
+        "type=image,src=bb,dst=/b,image-subpath=../x",
+        "type=image,src=bb,dst=/b,image-subpath=/x",
+        "type=image,src=bb,dst=/b,volume-nocopy",
+        "type=image,src=bb,dst=/b,bind-propagation=shared",
+        "type=image,src=bb,dst=/b,tmpfs-size=1m",
         "type=tmpfs,dst=/b,volume-label=x",
         "type=volume,dst=/b,bind-propagation=shared",
         "type=bind,src=\"/a,dst=/b",
         "type=bind,src=,dst=/b",
     ] {
         assert!(mount(bad).is_err(), "{bad:?} must be refused");
+    }
+}
+
+#[test]
+fn an_image_is_mounted_whole_or_in_part_and_never_writable() {
+    for (text, subpath) in [
+        ("type=image,source=bb:1,destination=/x", None),
+        (
+            "type=image,src=bb:1,dst=/x,readonly=false,image-subpath=bin/sh",
+            Some("bin/sh"),
+        ),
+        ("type=image,src=bb:1,target=/x,subpath=./bin", Some("bin")),
+    ] {
+        let expected = MountSpec {
+            kind: MountKind::Image {
+                source: "bb:1".to_owned(),
+                subpath: subpath.map(PathBuf::from),
+            },
+            target: PathBuf::from("/x"),
+            read_only: true,
+            recursive_read_only: false,
+        };
+        assert_eq!(mount(text).unwrap(), expected, "{text}");
     }
 }
 

@@ -103,44 +103,34 @@ impl Entry {
 
 /// A group of commands, as they stand in the help.
 pub(crate) struct Group {
-    /// The heading; for a management command also its name in lower case.
+    /// The heading; for a management command its name.
     title: &'static str,
+    /// What a management command is for.
+    about: &'static str,
     entries: &'static [Entry],
 }
 
 impl Group {
-    fn management(&'static self) -> Command {
-        let about = match self.title {
-            "container" => "Manage containers",
-            "generate" => "Generate what other programs read",
-            "healthcheck" => "Manage health checks of containers",
-            "image" => "Manage images",
-            "registry" => "Manage the embedded registry",
-            "volume" => "Manage volumes",
-            _ => "Manage lamina",
-        };
-        // Deferred as well: the entries of a group are only built when the group was typed.
-        let fill: fn(Command) -> Command = match self.title {
-            "container" => |command| MANAGEMENT[0].fill(command),
-            "image" => |command| MANAGEMENT[1].fill(command),
-            "registry" => |command| MANAGEMENT[3].fill(command),
-            "volume" => |command| MANAGEMENT[4].fill(command),
-            "healthcheck" => |command| MANAGEMENT[5].fill(command),
-            "generate" => |command| MANAGEMENT[6].fill(command),
-            _ => |command| MANAGEMENT[2].fill(command),
-        };
+    fn management(&self) -> Command {
         Command::new(self.title)
-            .about(about)
+            .about(self.about)
             .subcommand_required(true)
             .arg_required_else_help(true)
             .disable_help_subcommand(true)
+            // Deferred as well: the entries of a group are only built when the group was typed.
             .defer(fill)
     }
+}
 
-    fn fill(&self, command: Command) -> Command {
-        let prefix = format!("lamina {}", self.title);
-        command.subcommands(self.entries.iter().map(|entry| entry.command(&prefix)))
-    }
+/// Gives a management command its own commands. It is found by its name because what is deferred
+/// takes nothing along.
+fn fill(command: Command) -> Command {
+    let named = |group: &&Group| group.title == command.get_name();
+    let Some(group) = MANAGEMENT.iter().find(named) else {
+        return command;
+    };
+    let prefix = format!("lamina {}", group.title);
+    command.subcommands(group.entries.iter().map(|entry| entry.command(&prefix)))
 }
 
 /// Builds the whole command line.
@@ -206,7 +196,11 @@ fn summary() -> String {
         }
         text.push('\n');
     }
-    text + "Management Commands:\n  container   Manage containers\n  healthcheck Manage health checks of containers\n  image       Manage images\n  registry    Manage the embedded registry\n  system      Manage lamina\n  volume      Manage volumes\n"
+    text += "Management Commands:\n";
+    for group in &MANAGEMENT {
+        text += &format!("  {:<12}{}\n", group.title, group.about);
+    }
+    text
 }
 
 /// Parses the arguments and runs the command.

@@ -260,6 +260,7 @@ const MARKDOWN: Entry =
 pub(crate) const GROUPS: [Group; 5] = [
     Group {
         title: "Containers",
+        about: "",
         entries: &[
             RUN, EXEC, ATTACH, CREATE, START, STOP, RESTART, KILL, PAUSE, UNPAUSE, WAIT, RM,
             RENAME, UPDATE, PS, LOGS, TOP, STATS, PORT, DIFF, COMMIT, CP, EXPORT,
@@ -267,20 +268,24 @@ pub(crate) const GROUPS: [Group; 5] = [
     },
     Group {
         title: "Images",
+        about: "",
         entries: &[
             PULL, PUSH, IMAGES, SAVE, LOAD, IMPORT, TAG, UNTAG, RMI, HISTORY, EXPLAIN,
         ],
     },
     Group {
         title: "Registries",
+        about: "",
         entries: &[LOGIN, LOGOUT, SEARCH_TAGS],
     },
     Group {
         title: "System",
+        about: "",
         entries: &[INSPECT, EVENTS, PRUNE, UNDO, DF, WHY, FSCK, INFO, VERSION],
     },
     Group {
         title: "",
+        about: "",
         entries: &[MARKDOWN, TIDY],
     },
 ];
@@ -289,6 +294,7 @@ pub(crate) const GROUPS: [Group; 5] = [
 pub(crate) const MANAGEMENT: [Group; 7] = [
     Group {
         title: "container",
+        about: "Manage containers",
         entries: &[
             RUN,
             EXEC,
@@ -320,7 +326,18 @@ pub(crate) const MANAGEMENT: [Group; 7] = [
         ],
     },
     Group {
+        title: "generate",
+        about: "Generate what other programs read",
+        entries: &[GENERATE_SYSTEMD],
+    },
+    Group {
+        title: "healthcheck",
+        about: "Manage health checks of containers",
+        entries: &[HEALTHCHECK.named("run")],
+    },
+    Group {
         title: "image",
+        about: "Manage images",
         entries: &[
             PULL,
             PUSH,
@@ -341,15 +358,18 @@ pub(crate) const MANAGEMENT: [Group; 7] = [
         ],
     },
     Group {
-        title: "system",
-        entries: &[EVENTS, PRUNE, UNDO, DF, WHY, FSCK, INFO, MIGRATE],
-    },
-    Group {
         title: "registry",
+        about: "Manage the embedded registry",
         entries: &[SERVE],
     },
     Group {
+        title: "system",
+        about: "Manage lamina",
+        entries: &[EVENTS, PRUNE, UNDO, DF, WHY, FSCK, INFO, MIGRATE],
+    },
+    Group {
         title: "volume",
+        about: "Manage volumes",
         entries: &[
             VOLUME_CREATE,
             VOLUME_LS.also(&["list"]),
@@ -361,13 +381,5 @@ pub(crate) const MANAGEMENT: [Group; 7] = [
             VOLUME_EXPORT,
             VOLUME_IMPORT,
         ],
-    },
-    Group {
-        title: "healthcheck",
-        entries: &[HEALTHCHECK.named("run")],
-    },
-    Group {
-        title: "generate",
-        entries: &[GENERATE_SYSTEMD],
     },
 ];

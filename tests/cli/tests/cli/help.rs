@@ -79,6 +79,7 @@ fn help_lists_the_commands_in_groups() {
 
     Management Commands:
       container   Manage containers
+      generate    Generate what other programs read
       healthcheck Manage health checks of containers
       image       Manage images
       registry    Manage the embedded registry

@@ -3,20 +3,19 @@
 //! What a name leads to is decided when the container is made: its record says which image that
 //! was, and its writable layer holds it, as it holds the container's own.
 
-use lamina_fs::{At, Root};
+use lamina_fs::At;
 use lamina_image::FindError;
 use lamina_runtime::spec_default;
 use lamina_snapshot::ImageLayers;
 use lamina_store::Pin;
 use lamina_types::Rootfs;
 use lamina_types::mount::MountKind;
-use rustix::fs::OFlags;
 
 use crate::Engine;
 use crate::process::lexically;
 use crate::record::ImageUse;
 use crate::request::CreateRequest;
-use crate::rootfs::{self, RootfsError};
+use crate::rootfs::RootfsError;
 use crate::spec::VolumeMount;
 
 impl Engine {
@@ -64,18 +63,8 @@ impl Engine {
         images.iter().map(mount).collect()
     }
 
-    /// Opens what a container that does not run has of an image when it runs; `None` where that is
-    /// a single file.
-    pub(crate) fn open_image(&self, image: &ImageUse) -> Result<Option<Root>, RootfsError> {
-        let tree = rootfs::open(&self.image_view(image)?)?;
-        let Some(part) = &image.subpath else {
-            return Ok(Some(tree));
-        };
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-        Ok(tree.open(part, flags).ok().map(Root::from_fd))
-    }
-
-    fn image_view(&self, image: &ImageUse) -> Result<Rootfs, RootfsError> {
+    /// Returns what is mounted of an image.
+    pub(crate) fn image_view(&self, image: &ImageUse) -> Result<Rootfs, RootfsError> {
         let layers = ImageLayers {
             diff_ids: image.pin.diff_ids.clone(),
             ..ImageLayers::default()

@@ -34,7 +34,7 @@ use crate::spec::SpecError;
 
 pub use create::VolumeRequest;
 pub use list::Volume;
-pub(crate) use uses::{Wanted, data, mounts, open, plan};
+pub(crate) use uses::{Wanted, data, mounts, plan};
 
 /// The version of `volume.json`.
 const VERSION: u32 = 1;

@@ -7,12 +7,12 @@
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use lamina_fs::{At, PathError, Root};
 use lamina_types::ErrorKind;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 
 use crate::apply::{ApplyError, named_meta, set_time, write_all, write_parts};
@@ -44,6 +44,12 @@ pub enum ExtractError {
         /// The entry.
         path: Vec<u8>,
     },
+    /// Something is mounted where something else is to be.
+    #[error("unlinkat {}: device or resource busy", Shown(path))]
+    Busy {
+        /// The entry.
+        path: Vec<u8>,
+    },
     /// A path cannot be worked on.
     #[error(transparent)]
     Path(#[from] PathError),
@@ -60,6 +66,7 @@ impl ExtractError {
             Self::Escapes { .. } | Self::OverDirectory { .. } | Self::OverOther { .. } => {
                 ErrorKind::InvalidArgument
             }
+            Self::Busy { .. } => ErrorKind::FailedPrecondition,
             Self::Path(error) => error.kind(),
             Self::Entry(error) => error.kind(),
         }
@@ -143,7 +150,7 @@ impl Extraction<'_> {
         if entry.kind == Kind::Directory {
             self.make_directory(&parent, name, &path)?;
         } else {
-            clear(&parent, name, &path)?;
+            clear(&parent, name, &path).map_err(|error| self.below_base(error))?;
         }
         let raw = |mode: u32| Mode::from_raw_mode(mode);
         match &entry.kind {
@@ -185,6 +192,20 @@ impl Extraction<'_> {
             self.times.push((path, entry.meta.mtime));
         }
         Ok(())
+    }
+
+    /// What is in the way is named from the root of the tree, as Docker does.
+    fn below_base(&self, error: ExtractError) -> ExtractError {
+        match error {
+            ExtractError::Busy { path } => ExtractError::Busy {
+                path: self
+                    .base
+                    .join(OsStr::from_bytes(&path))
+                    .into_os_string()
+                    .into_vec(),
+            },
+            other => other,
+        }
     }
 
     /// Opens a directory of the tree, making it where the archive does not mention it.
@@ -246,10 +267,25 @@ fn clear(parent: &OwnedFd, name: &[u8], path: &[u8]) -> Result<(), ExtractError>
             path: path.to_vec(),
         });
     }
+    let busy = || ExtractError::Busy {
+        path: path.to_vec(),
+    };
+    if is_mounted_on(parent, name) {
+        return Err(busy());
+    }
     match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(Errno::BUSY) => Err(busy()),
         Err(errno) => Err(errno).at("replace", Path::new(OsStr::from_bytes(path)))?,
     }
+}
+
+/// Says whether something is mounted there. The kernel refuses to unlink such a name in the mount
+/// namespace of whoever asks; in another's it unlinks it, and the mount goes with the name.
+fn is_mounted_on(parent: &OwnedFd, name: &[u8]) -> bool {
+    let (flags, mask) = (AtFlags::SYMLINK_NOFOLLOW, StatxFlags::TYPE);
+    rustix::fs::statx(parent, name, flags, mask)
+        .is_ok_and(|stat| stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
 fn kind_of(parent: &OwnedFd, name: &[u8]) -> Option<FileType> {

@@ -9,8 +9,8 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use lamina_fs::Dir;
-use lamina_layer::{ApplyError, Limits, apply};
+use lamina_fs::{Dir, Root};
+use lamina_layer::{ApplyError, Limits, apply, extract};
 use lamina_testkit::evil_tar::{Expect, Head, RawTar, corpus};
 use lamina_types::ErrorKind;
 
@@ -99,6 +99,36 @@ fn privileged_hostile_archives_stay_inside() {
         assert_no_overlay_attributes(&target, case.name);
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What `cp` does with a tar: no path of it leads out of the tree, which it may change anywhere.
+#[test]
+fn privileged_hostile_archives_are_extracted_into_the_tree_alone() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("SKIP: needs root to chown and mknod");
+        return;
+    }
+    let temp = tempfile::tempdir().unwrap();
+    let outside = outside(temp.path());
+    let before = snapshot(&outside);
+    for (n, case) in corpus(&outside).into_iter().enumerate() {
+        let target = temp.path().join(format!("deep/er/root{n}"));
+        fs::create_dir_all(target.join("in")).unwrap();
+        let root = Root::open_path(&target).unwrap();
+        if let Err(error) = extract(&case.tar[..], &root, Path::new("/in"), None) {
+            assert_ne!(
+                error.kind(),
+                ErrorKind::Internal,
+                "{}: {error:?}",
+                case.name
+            );
+        }
+        assert!(
+            snapshot(&outside) == before,
+            "{}: changed the outside",
+            case.name
+        );
+    }
 }
 
 /// Only our own whiteouts may carry overlayfs' attributes, and only `opaque`.

@@ -1,8 +1,9 @@
 //! `cp`: files out of a container's tree and into it, running or stopped.
 //!
-//! A running container is entered for the moment that opening its root takes; a stopped one is
-//! mounted, detached, under its lock, and its volumes are looked for by their places. Below that
-//! root every path is resolved by the kernel as after a chroot: no link of an image leads out.
+//! A running container is entered for the moment that opening its root takes; a stopped one is put
+//! together, under its lock, as it is when it runs, in a mount namespace that nobody else sees.
+//! Below that root every path is resolved by the kernel as after a chroot: no link of an image
+//! leads out.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
@@ -13,19 +14,17 @@ use std::path::{Path, PathBuf};
 use lamina_fs::{At, Lock, LockError, PathError, Root};
 use lamina_layer::{ArchiveError, Archiver, ExtractError, extract, link_key};
 use lamina_monitor::{Liveness, LivenessError, liveness};
-use lamina_snapshot::mount_detached;
-use lamina_types::mount::MountKind;
 use lamina_types::{ContainerId, ErrorKind};
-use rustix::fs::{AtFlags, FileType, OFlags};
+use rustix::fs::{AtFlags, FileType, OFlags, StatVfsMountFlags, fstat, fstatvfs};
 use rustix::io::Errno;
 
 use crate::Engine;
+use crate::container::assemble::assemble;
 use crate::container::cleanup;
 use crate::container::export::{ExportError, archive_below};
-use crate::container::find::{Container, FindError};
-use crate::process::lexically;
+use crate::container::find::FindError;
 use crate::rootfs::{self, RootfsError};
-use crate::volumes::{self, VolumeError};
+use crate::volumes::VolumeError;
 
 /// How many links in a row are followed, as the kernel does.
 const MOST_LINKS: usize = 40;
@@ -96,9 +95,10 @@ impl CopyError {
 #[derive(Debug)]
 pub struct Files {
     root: Root,
-    /// What is mounted in a stopped container when it runs: place, tree, whether it is read-only.
-    mounts: Vec<(PathBuf, Root, bool)>,
-    read_only: bool,
+    /// Whether it is a container's.
+    container: bool,
+    /// Holds the mounts of a stopped container. They go before its lock does.
+    _namespace: Option<OwnedFd>,
     _lock: Option<Lock>,
 }
 
@@ -125,8 +125,8 @@ impl Engine {
                     id: id.clone(),
                     source,
                 })?,
-                mounts: Vec::new(),
-                read_only,
+                container: true,
+                _namespace: None,
                 _lock: None,
             });
         }
@@ -138,40 +138,13 @@ impl Engine {
             return self.files(id);
         }
         let rootfs = self.existing_rootfs(id)?;
-        let root = mount_detached(&rootfs).map_err(RootfsError::from)?;
+        let (root, namespace) = assemble(&rootfs, &self.places(&container)?, read_only)?;
         Ok(Files {
-            root: Root::from_fd(root),
-            mounts: self.mounts(&container)?,
-            read_only,
+            root,
+            container: true,
+            _namespace: Some(namespace),
             _lock: Some(lock),
         })
-    }
-
-    /// Opens what is mounted in a container when it runs, the innermost place first.
-    fn mounts(&self, container: &Container) -> Result<Vec<(PathBuf, Root, bool)>, CopyError> {
-        let record = &container.record;
-        let mut mounts = Vec::new();
-        for volume in &record.volumes {
-            let Some(tree) = volumes::open(&self.store, volume)? else {
-                continue;
-            };
-            mounts.push((lexically(&volume.target), tree, volume.read_only));
-        }
-        for image in &record.images {
-            if let Some(tree) = self.open_image(image)? {
-                mounts.push((lexically(&image.target), tree, true));
-            }
-        }
-        for mount in &record.request.mounts {
-            // A file that is mounted is not opened as a tree.
-            if let MountKind::Bind { source, .. } = &mount.kind
-                && let Ok(tree) = Root::open_path(source)
-            {
-                mounts.push((lexically(&mount.target), tree, mount.read_only));
-            }
-        }
-        mounts.sort_by_key(|(place, ..)| std::cmp::Reverse(place.components().count()));
-        Ok(mounts)
     }
 }
 
@@ -180,26 +153,25 @@ impl Files {
     pub fn of_host(path: &Path) -> Result<Self, CopyError> {
         Ok(Self {
             root: Root::open_path(path)?,
-            mounts: Vec::new(),
-            read_only: false,
+            container: false,
+            _namespace: None,
             _lock: None,
         })
     }
 
-    /// Returns the tree that a path is in, its path there, and why nothing may be written.
-    fn tree(&self, path: &Path) -> (&Root, PathBuf, Option<&'static str>) {
-        let path = if self.mounts.is_empty() {
-            path.to_owned()
-        } else {
-            lexically(path)
-        };
-        for (place, tree, read_only) in &self.mounts {
-            if let Ok(rest) = path.strip_prefix(place) {
-                return (tree, rest.to_owned(), read_only.then_some("mounted volume"));
-            }
+    /// Returns why nothing may be written in a directory, if so, in Docker's words.
+    fn sealed(&self, directory: &OwnedFd) -> Result<Option<&'static str>, PathError> {
+        let flags = fstatvfs(directory).at("stat", "the directory")?.f_flag;
+        if !self.container || !flags.contains(StatVfsMountFlags::RDONLY) {
+            return Ok(None);
         }
-        let why = self.read_only.then_some("container rootfs");
-        (&self.root, path, why)
+        let device = |fd: &OwnedFd| Ok(fstat(fd).at("stat", "the directory")?.st_dev);
+        let root = self.root.open(".", OFlags::PATH)?;
+        let same: Result<bool, PathError> = Ok(device(directory)? == device(&root)?);
+        Ok(Some(match same? {
+            true => "container rootfs",
+            false => "mounted volume",
+        }))
     }
 
     /// Looks for a path; `None` where nothing is. A link at its end is followed if asked for, or
@@ -209,9 +181,10 @@ impl Files {
         let follow = follow || bytes.ends_with(b"/") || bytes.ends_with(b"/.");
         let mut path = trimmed(path);
         for _ in 0..MOST_LINKS {
-            let (tree, inner, _) = self.tree(&path);
-            let (parent, name) = match open_parent(tree, &inner) {
-                Err(error) if error.is_not_found() => return Ok(None),
+            let (parent, name) = match open_parent(&self.root, &path) {
+                Err(error) if error.is_not_found() || error.errno() == Some(Errno::NOTDIR) => {
+                    return Ok(None);
+                }
                 other => other?,
             };
             let stat = match rustix::fs::statat(&parent, &name, AtFlags::SYMLINK_NOFOLLOW) {
@@ -239,8 +212,7 @@ impl Files {
         name: Option<&OsStr>,
         out: impl Write,
     ) -> Result<(), CopyError> {
-        let (tree, inner, _) = self.tree(&found.path);
-        let (parent, own) = open_parent(tree, &inner)?;
+        let (parent, own) = open_parent(&self.root, &found.path)?;
         let stat = rustix::fs::statat(&parent, &own, AtFlags::SYMLINK_NOFOLLOW);
         let link = link_key(&stat.at("stat", &found.path)?);
         let called = name.map_or(&b"./"[..], OsStr::as_bytes);
@@ -248,14 +220,7 @@ impl Files {
         archiver.add(parent.as_fd(), &own, called, link)?;
         if found.directory {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
-            let below = Root::from_fd(tree.open(
-                if inner.as_os_str().is_empty() {
-                    Path::new(".")
-                } else {
-                    &inner
-                },
-                flags,
-            )?);
+            let below = Root::from_fd(self.root.open(&found.path, flags)?);
             let prefix = match name {
                 Some(name) => [name.as_bytes(), b"/"].concat(),
                 None => Vec::new(),
@@ -274,11 +239,13 @@ impl Files {
         tar: impl Read,
         owner: Option<(u32, u32)>,
     ) -> Result<u64, CopyError> {
-        let (tree, inner, read_only) = self.tree(directory);
-        if let Some(what) = read_only {
+        let opened = self
+            .root
+            .open(directory, OFlags::PATH | OFlags::DIRECTORY)?;
+        if let Some(what) = self.sealed(&opened)? {
             return Err(CopyError::ReadOnly(what));
         }
-        Ok(extract(tar, tree, &inner, owner)?)
+        Ok(extract(tar, &self.root, directory, owner)?)
     }
 }
 

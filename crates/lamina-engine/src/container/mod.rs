@@ -8,6 +8,7 @@
 //! operation that is dropped, or whose process is killed, is undone from those lines.
 
 pub(crate) mod adopt;
+mod assemble;
 pub(crate) mod attach;
 pub(crate) mod bundle;
 pub(crate) mod cleanup;

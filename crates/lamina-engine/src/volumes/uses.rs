@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use lamina_fs::{Dir, Durability, Root};
+use lamina_fs::{Dir, Durability};
 use lamina_store::{Area, Line, Operation, Store};
 use lamina_types::Rootfs;
 use lamina_types::mount::{MountKind, MountSpec};
@@ -311,21 +311,6 @@ pub(crate) fn mounts(store: &Store, uses: &[VolumeUse]) -> Result<Vec<VolumeMoun
         })
     };
     uses.iter().map(mount).collect()
-}
-
-/// Opens what a stopped container has of a volume when it runs; `None` where only its own mount
-/// would show it.
-pub(crate) fn open(store: &Store, volume: &VolumeUse) -> Result<Option<Root>, VolumeError> {
-    let source = match file_of(store, volume)?.driver() {
-        Some(driver) if driver.kind != "bind" => return Ok(None),
-        Some(driver) => driver.device,
-        None => data(store, &volume.name),
-    };
-    let root = Root::open_path(source)?;
-    Ok(Some(match &volume.subpath {
-        Some(part) => Root::from_fd(root.open(part, OFlags::PATH)?),
-        None => root,
-    }))
 }
 
 fn file_of(store: &Store, volume: &VolumeUse) -> Result<VolumeFile, VolumeError> {

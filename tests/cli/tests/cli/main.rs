@@ -38,6 +38,7 @@ mod alter;
 mod attach;
 mod causes;
 mod commit;
+mod copies;
 mod copy_up;
 mod events;
 mod exec;

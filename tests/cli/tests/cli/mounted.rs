@@ -61,7 +61,8 @@ impl Mounting {
     fn is_copied(&self) {
         self.ok(&["cp", "user:/whole/data/f", "whole"]);
         self.ok(&["cp", "user:/linked/f", "linked"]);
-        for name in ["whole", "linked"] {
+        self.ok(&["cp", "user:/one", "one"]);
+        for name in ["whole", "linked", "one"] {
             let file = self.host.folder().join(name);
             assert_eq!(fs::read_to_string(file).unwrap(), "inside\n", "{name}");
         }

@@ -71,7 +71,7 @@ pub use container::rename::RenameError;
 pub use container::restart::RestartError;
 pub use container::run::{Finished, RunError};
 pub use container::size::ContainerSize;
-pub use container::start::{Running, StartError, StartOptions};
+pub use container::start::{Running, StartError, StartOptions, Streams};
 pub use container::state::{ContainerState, ContainerStatus, human};
 pub use container::stats::{Sample, StatsError};
 pub use container::stop::StopError;

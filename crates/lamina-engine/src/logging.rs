@@ -42,7 +42,17 @@ const JSON_FILE: [&str; 10] = [
 ];
 
 /// The drivers, as `info` tells them.
-pub(crate) const DRIVERS: [&str; 5] = ["journald", "json-file", "local", "none", "syslog"];
+pub(crate) const DRIVERS: [&str; 6] = [
+    "journald",
+    "json-file",
+    "local",
+    "none",
+    PASSTHROUGH,
+    "syslog",
+];
+
+/// The driver that hands the program what the caller writes to.
+pub(crate) const PASSTHROUGH: &str = "passthrough";
 
 /// What becomes of the output, as it was asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,8 +71,11 @@ pub enum LogRequestError {
     #[error("error looking up logging plugin {0}: plugin {0:?} not found")]
     Driver(String),
     /// The driver has no options.
-    #[error("invalid logging opts for driver none")]
-    None,
+    #[error("invalid logging opts for driver {0}")]
+    None(String),
+    /// What passes through must not be a terminal.
+    #[error("the '--log-driver passthrough' option cannot be used on a TTY")]
+    Terminal,
     /// The driver `local` does not know the option.
     #[error("unknown log opt '{0}' for log driver local")]
     LocalOption(String),
@@ -108,6 +121,9 @@ pub(crate) fn check(request: &CreateRequest, id: &ContainerId) -> Result<(), Log
         labels: &BTreeMap::new(),
         env: &[],
     };
+    if request.log.driver() == PASSTHROUGH && request.process.tty {
+        return Err(LogRequestError::Terminal);
+    }
     request.log.plan(&LogConfig::default(), who).map(drop)
 }
 
@@ -151,8 +167,10 @@ impl LogRequest {
         let known: &[&str] = match self.driver() {
             "json-file" => &JSON_FILE,
             "local" => &local::OPTIONS,
-            "none" if self.options.is_empty() => &[],
-            "none" => return Err(LogRequestError::None),
+            "none" | PASSTHROUGH if self.options.is_empty() => &[],
+            driver @ ("none" | PASSTHROUGH) => {
+                return Err(LogRequestError::None(driver.to_owned()));
+            }
             "syslog" => &[
                 "syslog-address",
                 "syslog-facility",
@@ -180,6 +198,7 @@ impl LogRequest {
         let mut config = default.clone();
         match self.driver() {
             "none" => config.driver = LogDriver::None,
+            PASSTHROUGH => config.driver = LogDriver::Passthrough,
             "json-file" => {
                 self.sizes(&mut config)?;
                 config.attributes = self.attributes(who)?;

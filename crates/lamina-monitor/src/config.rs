@@ -160,6 +160,8 @@ pub enum LogDriver {
     JsonFile,
     /// The program's own bytes, in `log/local.log`.
     Local,
+    /// Nowhere: the program writes to what the command that started it writes to.
+    Passthrough,
     /// To a daemon of the host's.
     Sink,
     /// Nowhere.

@@ -7,6 +7,7 @@ use lamina_types::{ContainerId, ErrorKind};
 
 use crate::Engine;
 use crate::container::find::FindError;
+use crate::logging::PASSTHROUGH;
 
 /// Why a container cannot be attached to.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +27,9 @@ pub enum AttachError {
     /// It is paused.
     #[error("cannot attach to container {0}: it is paused")]
     Paused(ContainerId),
+    /// Its output does not come by its monitor.
+    #[error("this container is using the 'passthrough' log driver, cannot attach")]
+    Passthrough,
     /// Its monitor does not answer.
     #[error(transparent)]
     Connect(#[from] ConnectError),
@@ -43,6 +47,7 @@ impl AttachError {
             Self::NotRunning(_) | Self::Restarting(_) | Self::Paused(_) => {
                 ErrorKind::FailedPrecondition
             }
+            Self::Passthrough => ErrorKind::Unsupported,
             Self::Connect(error) => error.kind(),
             Self::Session(error) => error.kind(),
         }
@@ -75,6 +80,9 @@ impl Engine {
         }
         if self.is_paused(&container.record) {
             return Err(AttachError::Paused(id.clone()));
+        }
+        if container.record.request.log.driver() == PASSTHROUGH {
+            return Err(AttachError::Passthrough);
         }
         let mut session = self.reach(&container)?;
         session.attach()?;

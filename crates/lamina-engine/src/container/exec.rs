@@ -214,6 +214,7 @@ impl Engine {
         let begin = Begin {
             start: true,
             lease: None,
+            streams: None,
         };
         let events = self.exec_events(&container.record, &eid, &request.args);
         let config = config(&dir, id, request, &state.init, events);

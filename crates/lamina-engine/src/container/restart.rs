@@ -22,7 +22,7 @@ use crate::container::cleanup::{self, CleanupFailure};
 use crate::container::find::Container;
 use crate::container::kill::KillError;
 use crate::container::list::{ListError, state_of};
-use crate::container::start::{Running, StartError, StartOptions};
+use crate::container::start::{Running, StartError, StartOptions, Streams, passed};
 use crate::container::state::{ContainerState, ContainerStatus};
 use crate::container::stop::{self, StopError};
 use crate::record::Record;
@@ -55,6 +55,7 @@ impl Engine {
         &self,
         id: &ContainerId,
         timeout: Option<Duration>,
+        streams: Option<Streams>,
     ) -> Result<Running, RestartError> {
         let container = self.load(id).map_err(StartError::from)?;
         let _held = match container.record.request.remove {
@@ -67,6 +68,7 @@ impl Engine {
         self.stop(id, timeout)?;
         let options = StartOptions {
             restarts: true,
+            streams,
             ..StartOptions::default()
         };
         Ok(self.start(id, &options, &mut Explainer::off())?)
@@ -85,7 +87,7 @@ impl Engine {
         if is_stopped(&container)? {
             return Ok(None);
         }
-        self.start_again(container, exit.restarts).map(Some)
+        self.start_again(container, exit.restarts, None).map(Some)
     }
 
     /// Starts a container whose monitor waits for that; under its lock.
@@ -93,7 +95,9 @@ impl Engine {
         &self,
         container: Container,
         restarts: u32,
+        streams: Option<Streams>,
     ) -> Result<Running, StartError> {
+        let streams = passed(&container.record, streams)?;
         let id = container.record.id.clone();
         let mut waiting = connect(&self.bundle(&id))?;
         let (operation, start) = match self.next_run(&container, restarts) {
@@ -107,6 +111,7 @@ impl Engine {
         let begin = Begin {
             start,
             lease: Some(operation.as_fd()),
+            streams,
         };
         let session = waiting.begin(begin)?;
         let explain = &mut Explainer::off();

@@ -106,6 +106,7 @@ impl Engine {
             operation: &operation,
             before: before.clone(),
             restarts: false,
+            streams: options.streams,
         };
         match self.launch(&container, launch, monitor, explain) {
             Ok(session) => {

@@ -3,7 +3,7 @@
 //! The specification is built anew from the record every time, so a start after a reboot, on
 //! another kernel or after an update of this program is no special case.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use lamina_fs::{LockError, PathError};
@@ -16,6 +16,7 @@ use lamina_runtime::CONFIG_JSON;
 use lamina_store::{Line, OpError, Operation};
 use lamina_types::explain::Explainer;
 use lamina_types::{ContainerId, ErrorKind, Rootfs};
+use rustix::termios::isatty;
 
 use crate::Engine;
 use crate::container::cleanup::{self, CleanupError};
@@ -24,6 +25,7 @@ use crate::container::find::{Container, FindError};
 use crate::container::{restart, stop};
 use crate::devices::DeviceError;
 use crate::events::container_event;
+use crate::logging::{LogRequestError, PASSTHROUGH};
 use crate::process::{self, ProcessError, ProcessPlan};
 use crate::record::Record;
 use crate::request::{CreateRequest, NamespaceMode, NetworkMode};
@@ -44,7 +46,12 @@ pub struct StartOptions {
     pub attached: bool,
     /// Whether this is the second half of a restart that somebody asked for.
     pub restarts: bool,
+    /// What the caller writes to, for a program whose output passes through.
+    pub streams: Option<Streams>,
 }
+
+/// A process's stdout and stderr.
+pub type Streams = [BorrowedFd<'static>; 2];
 
 impl StartOptions {
     /// Returns what is told of with the start of a container that was there.
@@ -63,6 +70,8 @@ pub(crate) struct Launch<'a> {
     pub before: Vec<Event>,
     /// Whether a restart is told of, too.
     pub restarts: bool,
+    /// See [`StartOptions::streams`].
+    pub streams: Option<Streams>,
 }
 
 /// Why a container cannot be started.
@@ -104,6 +113,9 @@ pub enum StartError {
     /// A file of the host's that is to be mounted does not exist any more.
     #[error("bind source path does not exist: {path}", path = .0.display())]
     BindSource(PathBuf),
+    /// Its output would pass through to a terminal.
+    #[error(transparent)]
+    Log(#[from] LogRequestError),
     /// The root filesystem is not there.
     #[error(transparent)]
     Rootfs(#[from] RootfsError),
@@ -140,6 +152,7 @@ impl StartError {
             Self::Volume(error) => error.kind(),
             Self::Spec(error) => error.kind(),
             Self::BindSource(_) => ErrorKind::InvalidArgument,
+            Self::Log(error) => error.kind(),
             Self::Rootfs(error) => error.kind(),
             Self::Op(error) => error.kind(),
             Self::Path(error) => error.kind(),
@@ -185,7 +198,7 @@ impl Engine {
         let container = self.load(id)?;
         if let Liveness::Restarting { .. } = liveness(&container.dir)? {
             restart::forget_stopped(&container)?;
-            return self.start_again(container, 0);
+            return self.start_again(container, 0, options.streams);
         }
         if cleanup::is_alive(&container)? {
             return Err(StartError::Running(id.clone()));
@@ -202,6 +215,7 @@ impl Engine {
             operation: &operation,
             before: before.clone(),
             restarts: options.restarts,
+            streams: options.streams,
         };
         let session = self
             .launch(&container, launch, monitor, explain)
@@ -266,8 +280,10 @@ impl Engine {
             operation,
             before,
             restarts,
+            streams,
         } = launch;
         let record = &container.record;
+        let streams = passed(record, streams)?;
         let spec = explain.step(
             "plan the container",
             "the record and the image become one document: namespaces, mounts, user, capabilities, \
@@ -291,7 +307,11 @@ impl Engine {
         let groups = self.cgroup_directories(&record.id, &record.request)?;
         let start = !groups.is_empty();
         let lease = Some(operation.as_fd());
-        let session = monitor.begin(Begin { start, lease })?;
+        let session = monitor.begin(Begin {
+            start,
+            lease,
+            streams,
+        })?;
         self.begun(&record.id, session, start, operation, explain)
     }
 
@@ -324,6 +344,22 @@ impl Engine {
             || session.start(),
         )?;
         Ok(session)
+    }
+}
+
+/// Returns what a program is handed whose output passes through; nothing for any other.
+pub(crate) fn passed(
+    record: &Record,
+    streams: Option<Streams>,
+) -> Result<Option<Streams>, StartError> {
+    if record.request.log.driver() != PASSTHROUGH {
+        return Ok(None);
+    }
+    // Whoever has a terminal open can put input into it.
+    let terminal = streams.iter().flatten().any(isatty);
+    match terminal {
+        true => Err(LogRequestError::Terminal.into()),
+        false => Ok(streams),
     }
 }
 

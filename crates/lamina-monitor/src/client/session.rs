@@ -137,7 +137,7 @@ impl Session {
     /// this is the foreground client's session, as that of [`super::Spawned::begin`].
     pub fn begin(mut self, begin: Begin<'_>) -> Result<Self, SessionError> {
         let payload = [u8::from(begin.start), u8::MAX, u8::MAX];
-        match send_some(self.socket.as_fd(), Kind::Begin, &payload, begin.lease) {
+        match send_some(self.socket.as_fd(), Kind::Begin, &payload, &begin.fds()) {
             Err(Errno::PIPE | Errno::CONNRESET) => {}
             // A frame this small is taken whole by an empty socket.
             other => drop(other.map_err(SessionError::Socket)?),
@@ -232,7 +232,7 @@ impl Session {
         if self.ended.is_none() || !self.foreground || json.len() > MAX_PAYLOAD {
             return Ok(false);
         }
-        match send_some(self.socket.as_fd(), Kind::Dispose, &json, Some(lease)) {
+        match send_some(self.socket.as_fd(), Kind::Dispose, &json, &[lease]) {
             Ok(sent) => Ok(sent == HEADER + json.len()),
             Err(Errno::PIPE | Errno::CONNRESET) => Ok(false),
             Err(error) => Err(SessionError::Socket(error)),
@@ -261,13 +261,11 @@ impl Session {
 
     /// Reads from the socket once.
     pub(super) fn fill(&mut self) -> Result<(), SessionError> {
-        let (length, fd) = match receive(self.socket.as_fd(), &mut self.buffer) {
+        let (length, mut fds) = match receive(self.socket.as_fd(), &mut self.buffer) {
             Ok((0, _)) | Err(Errno::CONNRESET) => return Err(SessionError::Gone),
             other => other.map_err(SessionError::Socket)?,
         };
-        if fd.is_some() {
-            self.pidfd = fd;
-        }
+        self.pidfd = fds.pop().or(self.pidfd.take());
         self.decoder.push(&self.buffer[..length]);
         Ok(())
     }

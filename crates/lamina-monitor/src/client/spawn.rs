@@ -73,6 +73,17 @@ pub struct Begin<'a> {
     /// program runs or everything has ended, so that nobody undoes the operation of a killed
     /// spawner while its monitor is still making what is to be undone.
     pub lease: Option<BorrowedFd<'a>>,
+    /// What the program writes to, stdout and stderr, where nothing is to stand between (driver
+    /// `passthrough`). Without them that is `/dev/null`, or what an earlier run was given.
+    pub streams: Option<[BorrowedFd<'a>; 2]>,
+}
+
+impl<'a> Begin<'a> {
+    /// Returns what goes with the word to begin, as [`crate::process`] takes it apart.
+    pub(super) fn fds(&self) -> Vec<BorrowedFd<'a>> {
+        let streams = self.streams.into_iter().flatten();
+        self.lease.into_iter().chain(streams).collect()
+    }
 }
 
 /// A monitor that waits for its bundle to be written. Dropped, it ends without having done anything.
@@ -91,7 +102,7 @@ impl Spawned {
             .unwrap_or(u16::MAX)
             .to_le_bytes();
         let payload = [u8::from(begin.start), low, high];
-        match socket::send_some(self.socket.as_fd(), Kind::Begin, &payload, begin.lease) {
+        match socket::send_some(self.socket.as_fd(), Kind::Begin, &payload, &begin.fds()) {
             // The monitor was killed: the session says so.
             Err(Errno::PIPE | Errno::CONNRESET) => {}
             // A frame this small is taken whole by an empty socket.

@@ -36,7 +36,7 @@ impl Format {
         match driver {
             LogDriver::JsonFile => Some(Self::Json),
             LogDriver::Local => Some(Self::Framed),
-            LogDriver::Sink | LogDriver::None => None,
+            LogDriver::Passthrough | LogDriver::Sink | LogDriver::None => None,
         }
     }
 

@@ -119,7 +119,7 @@ impl LogWriter {
 
     /// Takes in what the program wrote.
     pub(crate) fn write(&mut self, stream: Stream, bytes: &[u8]) {
-        if self.config.driver == LogDriver::None {
+        if matches!(self.config.driver, LogDriver::None | LogDriver::Passthrough) {
             return;
         }
         let time = Time::now();

@@ -65,8 +65,8 @@ pub(super) struct Client {
     pub(super) has_taken: bool,
     /// What it leaves of that to the monitor.
     pub(super) rest: Option<(Rest, OwnedFd)>,
-    /// The descriptor that came last.
-    received: Option<OwnedFd>,
+    /// The descriptors that came last.
+    received: Vec<OwnedFd>,
     /// It cannot be sent to any more; what it had asked for before it went is still to be read.
     is_deaf: bool,
     /// The socket is closed or failed; to be forgotten.
@@ -86,7 +86,7 @@ impl Client {
             input_closed: false,
             has_taken: false,
             rest: None,
-            received: None,
+            received: Vec::new(),
             is_deaf: false,
             gone: false,
         }
@@ -113,7 +113,7 @@ impl Client {
         }
         let mut sent = 0;
         if !self.is_behind() {
-            match send_some(self.socket.as_fd(), kind, payload, pidfd) {
+            match send_some(self.socket.as_fd(), kind, payload, pidfd.as_slice()) {
                 Ok(length) => sent = length,
                 Err(Errno::AGAIN) => {}
                 Err(_) => {
@@ -181,9 +181,9 @@ impl Client {
         self.send(Kind::StdinTaken, &bytes, None);
     }
 
-    /// Takes the descriptor that came with a request.
-    pub(super) fn take_descriptor(&mut self) -> Option<OwnedFd> {
-        self.received.take()
+    /// Takes the descriptors that came with a request.
+    pub(super) fn take_descriptors(&mut self) -> Vec<OwnedFd> {
+        mem::take(&mut self.received)
     }
 
     /// Forgets input that its program will not read any more.
@@ -199,8 +199,10 @@ impl Client {
     pub(super) fn receive(&mut self, buffer: &mut [u8]) -> Vec<Request> {
         match receive(self.socket.as_fd(), buffer) {
             Ok((0, _)) => self.gone = true,
-            Ok((length, fd)) => {
-                self.received = fd.or(self.received.take());
+            Ok((length, fds)) => {
+                if !fds.is_empty() {
+                    self.received = fds;
+                }
                 self.decoder.push(&buffer[..length]);
             }
             Err(Errno::AGAIN) => {}
@@ -269,7 +271,7 @@ impl Client {
             }
             (Kind::Dispose, json) if self.has_taken => {
                 let rest = serde_json::from_slice(json).map_err(|_| unexpected.clone())?;
-                let lease = self.received.take().ok_or(unexpected)?;
+                let lease = self.received.pop().ok_or(unexpected)?;
                 self.rest = Some((rest, lease));
                 return Ok(Some(None));
             }

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use lamina_fs::Dir;
+use lamina_fs::{Dir, PathError};
 use lamina_runtime::{
     Ahead, Bundle, Cgroup, CgroupError, CreateError, CreateRequest, JoinRequest, Start, Stdio,
     start_outcome,
@@ -15,8 +15,8 @@ use rustix::io::Errno;
 use rustix::process::Pid;
 
 use super::end::{self, End};
-use super::stdio::{self, Ours, Output};
-use crate::config::MonitorConfig;
+use super::stdio::{self, Ours, Output, Streams, Theirs};
+use crate::config::{LogDriver, MonitorConfig};
 use crate::log::Stream;
 use crate::protocol::Failure;
 use crate::record::Identity;
@@ -57,6 +57,8 @@ pub(super) struct Wanted<'a> {
     /// Whether init becomes the program when [`Begun::start`] is called, otherwise when [`start`]
     /// is.
     pub(super) start: bool,
+    /// What the program writes to where its output passes through.
+    pub(super) streams: Option<&'a Streams>,
     /// Where init writes its steps to.
     pub(super) pipe: Option<BorrowedFd<'a>>,
     pub(super) ahead: Ahead,
@@ -73,13 +75,7 @@ pub(super) fn begin(
     let (stdio, ours) = if config.tty {
         (Stdio::Terminal, Ours::default())
     } else {
-        let (theirs, ours) = explain
-            .step(
-                "make pipes",
-                "output goes through named pipes that survive this monitor",
-                || "mkfifo stdout stderr".to_owned(),
-                || stdio::pipes(dir, owner(&bundle.spec), config.stdin_open),
-            )
+        let (theirs, ours) = streams(dir, documents, wanted.streams, explain)
             .map_err(|e| Failure::new(125, e.kind(), &e))?;
         let stdio = Stdio::Fds {
             stdin: theirs.stdin,
@@ -109,6 +105,25 @@ pub(super) fn begin(
     };
     let container = lamina_runtime::begin(request, wanted.ahead).map_err(|e| failed(&e))?;
     Ok(Begun { container, ours })
+}
+
+/// Makes what the program reads from and writes to.
+fn streams(
+    dir: &Dir,
+    Documents { config, bundle }: &Documents,
+    passed: Option<&Streams>,
+    explain: &mut Explainer,
+) -> Result<(Theirs, Ours), PathError> {
+    let owner = owner(&bundle.spec);
+    if config.log.driver == LogDriver::Passthrough {
+        return stdio::passed(dir, owner, config.stdin_open, passed);
+    }
+    explain.step(
+        "make pipes",
+        "output goes through named pipes that survive this monitor",
+        || "mkfifo stdout stderr".to_owned(),
+        || stdio::pipes(dir, owner, config.stdin_open),
+    )
 }
 
 /// Makes a further process of a container that runs.

@@ -154,6 +154,8 @@ impl Supervisor {
         }
         self.lock = None;
         self.lease = None;
+        // Whoever reads them sees their end.
+        self.streams = None;
     }
 
     /// Stays until the foreground client has everything and says so or goes away, and the others

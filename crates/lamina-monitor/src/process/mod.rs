@@ -37,6 +37,7 @@ use lamina_types::explain::{Explainer, Step};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 
+use self::stdio::Streams;
 use crate::protocol::socket::{receive, send};
 use crate::protocol::{Failure, HEADER, Kind, header};
 
@@ -91,6 +92,7 @@ pub fn main(arguments: &[OsString]) -> u8 {
     let told = Told {
         bundle,
         start: begin.start,
+        streams: begin.streams,
         pipe,
         ahead: ahead.and_then(|mut ahead| {
             ahead.bundle_is_there(begin.idle_cpu.into())?;
@@ -124,29 +126,38 @@ struct Begin {
     start: bool,
     idle_cpu: u16,
     lease: Option<OwnedFd>,
+    streams: Option<Streams>,
+}
+
+/// Takes apart what came with the word to begin: a lease, two streams, both or neither.
+fn lease_and_streams(mut fds: Vec<OwnedFd>) -> (Option<OwnedFd>, Option<Streams>) {
+    let streams = fds.split_off(fds.len() % 2);
+    (fds.pop(), streams.try_into().ok())
 }
 
 /// Waits for the word to begin. Nothing behind it is read: that is for the supervisor.
 fn begin(control: &OwnedFd) -> Option<Begin> {
     let mut frame = [0; HEADER + 3];
-    let mut lease = None;
+    let mut received = Vec::new();
     let mut length = 0;
     while length < frame.len() {
         match receive(control.as_fd(), &mut frame[length..]) {
             Ok((0, _)) | Err(_) => return None,
-            Ok((more, fd)) => {
+            Ok((more, fds)) => {
                 length += more;
-                lease = fd.or(lease);
+                received.extend(fds);
             }
         }
     }
     let (head, [start, low, high]) = frame.split_at(HEADER) else {
         return None;
     };
+    let (lease, streams) = lease_and_streams(received);
     (head == header(Kind::Begin, 3)).then_some(Begin {
         start: *start == 1,
         idle_cpu: u16::from_le_bytes([*low, *high]),
         lease,
+        streams,
     })
 }
 
@@ -155,6 +166,8 @@ struct Told<'a> {
     bundle: &'a Path,
     /// Whether the program is to be executed as soon as all is set up.
     start: bool,
+    /// What the program writes to, of a container whose output passes through.
+    streams: Option<Streams>,
     /// Where init writes its steps to.
     pipe: Option<OwnedFd>,
     ahead: Result<Ahead, CreateError>,

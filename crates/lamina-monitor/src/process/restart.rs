@@ -22,6 +22,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use super::client::{Request, Role};
 use super::container::{self, Wanted};
 use super::ending::execute;
+use super::lease_and_streams;
 use super::setup::{self, Made};
 use super::supervise::Supervisor;
 use crate::poll;
@@ -264,13 +265,16 @@ impl Supervisor {
 
     /// Makes the container of the bundle that a client has written.
     fn begin_again(&mut self, client: usize, start: bool) -> Result<(), Failure> {
-        self.lease = self.clients[client].take_descriptor();
+        let (lease, streams) = lease_and_streams(self.clients[client].take_descriptors());
+        self.lease = lease;
+        self.streams = streams.or(self.streams.take());
         self.clients[client].role = Role::Foreground;
         let explain = &mut Explainer::off();
         let documents = setup::next_documents(&self.bundle)?;
         let ahead = Ahead::prepare(Expected::default(), explain);
         let wanted = Wanted {
             start,
+            streams: self.streams.as_ref(),
             pipe: None,
             ahead: ahead.map_err(|error| container::failed(&error))?,
         };

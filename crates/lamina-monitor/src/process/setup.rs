@@ -81,7 +81,12 @@ pub(super) fn setup(
     spawner: OwnedFd,
     explain: &mut Explainer,
 ) -> Result<Supervisor, Failure> {
-    let Told { start, pipe, .. } = told;
+    let Told {
+        start,
+        pipe,
+        streams,
+        ..
+    } = told;
     let ahead = told.ahead.map_err(|error| container::failed(&error))?;
     let bundle = Dir::open(told.bundle).map_err(SetupError::from)?;
     let documents = read_documents(&bundle, explain)?;
@@ -97,6 +102,7 @@ pub(super) fn setup(
     let listener = listen_in(&bundle).map_err(SetupError::Socket)?;
     let wanted = Wanted {
         start,
+        streams: streams.as_ref(),
         pipe: pipe.as_ref().map(AsFd::as_fd),
         ahead,
     };
@@ -110,6 +116,7 @@ pub(super) fn setup(
     }
     .supervisor(made)?;
     supervisor.is_starting = start;
+    supervisor.streams = streams;
     supervisor.welcome(Client::new(spawner, Role::Foreground));
     Ok(supervisor)
 }
@@ -143,6 +150,7 @@ impl Held {
             rest: None,
             stdin: made.ours.stdin,
             outputs: made.ours.outputs,
+            streams: None,
             delay: Duration::ZERO,
             failure: None,
             lease: None,

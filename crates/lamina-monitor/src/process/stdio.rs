@@ -21,6 +21,9 @@ pub(super) const PIPE_SIZE: usize = 1 << 20;
 /// The FIFOs' names in the bundle.
 const FIFOS: [(&str, Stream); 2] = [("stdout", Stream::Stdout), ("stderr", Stream::Stderr)];
 
+/// What a program writes to that writes to what somebody else has open: stdout and stderr.
+pub(super) type Streams = [OwnedFd; 2];
+
 /// The ends a program gets.
 #[derive(Debug)]
 pub(super) struct Theirs {
@@ -68,6 +71,36 @@ pub(super) fn pipes(
     Ok((theirs, ours))
 }
 
+/// Hands a program what somebody else has open, or `/dev/null` if that has gone: nothing it writes
+/// comes by here.
+pub(super) fn passed(
+    bundle: &Dir,
+    owner: (u32, u32),
+    stdin_open: bool,
+    streams: Option<&Streams>,
+) -> Result<(Theirs, Ours), PathError> {
+    let (stdin, our_stdin) = stdin(bundle, owner, stdin_open)?;
+    let [stdout, stderr] = match streams {
+        Some([stdout, stderr]) => [stdout.try_clone(), stderr.try_clone()],
+        None => [(); 2].map(|()| null(OFlags::WRONLY).map_err(Into::into)),
+    };
+    let path = || bundle.path().join(FIFOS[0].0);
+    let theirs = Theirs {
+        stdin,
+        stdout: stdout.at("hand over", path())?,
+        stderr: stderr.at("hand over", path())?,
+    };
+    let ours = Ours {
+        stdin: our_stdin,
+        outputs: Vec::new(),
+    };
+    Ok((theirs, ours))
+}
+
+fn null(mode: OFlags) -> Result<OwnedFd, Errno> {
+    openat(CWD, c"/dev/null", mode | OFlags::CLOEXEC, Mode::empty())
+}
+
 /// Opens the pipes of a program that another monitor has begun, as far as they are there: a
 /// terminal has gone with that monitor.
 pub(super) fn reopen(bundle: &Dir) -> Vec<Output> {
@@ -94,8 +127,7 @@ fn stdin(
     is_open: bool,
 ) -> Result<(OwnedFd, Option<OwnedFd>), PathError> {
     if !is_open {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let null = openat(CWD, c"/dev/null", flags, Mode::empty()).at("open", "/dev/null")?;
+        let null = null(OFlags::RDONLY).at("open", "/dev/null")?;
         return Ok((null, None));
     }
     let path = || bundle.path().join("stdin");

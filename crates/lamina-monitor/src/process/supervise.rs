@@ -14,7 +14,7 @@ use rustix::termios::{Winsize, tcsetwinsize};
 use super::client::{Client, Request, Role};
 use super::container::{self, Container};
 use super::health::Checking;
-use super::stdio::Output;
+use super::stdio::{Output, Streams};
 use crate::config::MonitorConfig;
 use crate::log::LogWriter;
 use crate::poll;
@@ -47,6 +47,8 @@ pub(super) struct Supervisor {
     pub(super) rest: Option<(Rest, OwnedFd)>,
     pub(super) stdin: Option<OwnedFd>,
     pub(super) outputs: Vec<Output>,
+    /// What the program writes to instead, see [`crate::LogDriver::Passthrough`].
+    pub(super) streams: Option<Streams>,
     pub(super) log: LogWriter,
     /// The other end is held by the process that packs the log.
     pub(super) packer: Option<OwnedFd>,

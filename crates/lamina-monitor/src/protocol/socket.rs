@@ -1,4 +1,4 @@
-//! Frames on sockets: sent whole or in part, received with a descriptor perhaps.
+//! Frames on sockets: sent whole or in part, received with descriptors perhaps.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -16,6 +16,9 @@ use super::codec::{HEADER, Kind, header};
 
 /// The socket's name in the bundle.
 pub(crate) const MONITOR_SOCK: &str = "monitor.sock";
+
+/// The most descriptors that go with a frame.
+const MOST_FDS: usize = 3;
 
 /// Makes a connected pair of sockets, close-on-exec.
 pub(crate) fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
@@ -62,15 +65,14 @@ pub(crate) fn send_some(
     socket: BorrowedFd<'_>,
     kind: Kind,
     payload: &[u8],
-    pidfd: Option<BorrowedFd<'_>>,
+    fds: &[BorrowedFd<'_>],
 ) -> Result<usize, Errno> {
     let header = header(kind, payload.len());
     let pieces = [IoSlice::new(&header), IoSlice::new(payload)];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FDS))];
     let mut control = SendAncillaryBuffer::new(&mut space);
-    let fds = pidfd.map(|fd| [fd]);
-    if let Some(fds) = &fds {
-        control.push(SendAncillaryMessage::ScmRights(fds));
+    if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
+        return Err(Errno::INVAL);
     }
     let flags = SendFlags::NOSIGNAL;
     retry_on_intr(|| sendmsg(socket, &pieces, &mut control, flags))
@@ -78,7 +80,7 @@ pub(crate) fn send_some(
 
 /// Sends a whole frame on a blocking socket.
 pub(crate) fn send(socket: BorrowedFd<'_>, kind: Kind, payload: &[u8]) -> Result<(), Errno> {
-    let sent = send_some(socket, kind, payload, None)?;
+    let sent = send_some(socket, kind, payload, &[])?;
     let head = header(kind, payload.len());
     let mut rest = head.get(sent..).unwrap_or_default();
     let mut body = payload
@@ -101,20 +103,20 @@ pub(crate) fn send_bytes(socket: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, 
     retry_on_intr(|| rustix::net::send(socket, bytes, SendFlags::NOSIGNAL))
 }
 
-/// Receives some bytes, and a descriptor if one came with them. 0 bytes: the other side is gone.
+/// Receives some bytes, and the descriptors that came with them. 0 bytes: the other side is gone.
 pub(crate) fn receive(
     socket: BorrowedFd<'_>,
     buffer: &mut [u8],
-) -> Result<(usize, Option<OwnedFd>), Errno> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+) -> Result<(usize, Vec<OwnedFd>), Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FDS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::CMSG_CLOEXEC;
     let message =
         retry_on_intr(|| recvmsg(socket, &mut [IoSliceMut::new(buffer)], &mut control, flags))?;
-    let mut received = None;
+    let mut received = Vec::new();
     for message in control.drain() {
         if let RecvAncillaryMessage::ScmRights(fds) = message {
-            received = fds.last();
+            received = fds.collect();
         }
     }
     Ok((message.bytes, received))
@@ -126,18 +128,19 @@ mod tests {
     use crate::protocol::Decoder;
 
     #[test]
-    fn a_descriptor_travels_with_its_frame() {
+    fn descriptors_travel_with_their_frame() {
         let (a, b) = pair().unwrap();
         let (read, write) = std::io::pipe().unwrap();
-        send_some(a.as_fd(), Kind::Created, b"{}", Some(read.as_fd())).unwrap();
+        let fds = [write.as_fd(), read.as_fd()];
+        send_some(a.as_fd(), Kind::Created, b"{}", &fds).unwrap();
         let mut buffer = [0; 64];
-        let (length, fd) = receive(b.as_fd(), &mut buffer).unwrap();
+        let (length, mut fds) = receive(b.as_fd(), &mut buffer).unwrap();
         let mut decoder = Decoder::default();
         decoder.push(&buffer[..length]);
         let frame = decoder.next_frame().unwrap().unwrap();
         assert_eq!((frame.kind, frame.payload), (Kind::Created, &b"{}"[..]));
         rustix::io::write(&write, b"x").unwrap();
-        assert_eq!(rustix::io::read(fd.unwrap(), &mut buffer), Ok(1));
+        assert_eq!(rustix::io::read(fds.pop().unwrap(), &mut buffer), Ok(1));
     }
 
     #[test]

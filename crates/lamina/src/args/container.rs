@@ -125,7 +125,7 @@ pub(crate) struct ContainerArgs {
     /// Write the container ID to the file
     #[arg(long, value_name = "FILE")]
     pub(crate) cidfile: Option<PathBuf>,
-    /// Logging driver for the container: json-file, local, syslog, journald or none
+    /// Logging driver for the container: json-file, local, syslog, journald, passthrough or none
     #[arg(long, value_name = "DRIVER")]
     pub(crate) log_driver: Option<String>,
     /// Log driver options

@@ -80,7 +80,10 @@ impl Verb for StartArgs {
                 let started = match self.again {
                     true => engine.start_due(&id),
                     false => {
-                        let options = StartOptions::default();
+                        let options = StartOptions {
+                            streams: Some(ui::streams()),
+                            ..StartOptions::default()
+                        };
                         engine.start(&id, &options, &mut Explainer::off()).map(Some)
                     }
                 };
@@ -121,6 +124,7 @@ impl StartArgs {
         let mut explainer = Explainer::off();
         let options = StartOptions {
             attached: true,
+            streams: Some(ui::streams()),
             ..StartOptions::default()
         };
         let running = engine

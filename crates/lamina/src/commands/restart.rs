@@ -5,6 +5,7 @@ use crate::args::RestartArgs;
 use crate::cli::Verb;
 use crate::commands::containers::{each_of, patience, signal};
 use crate::failure::{Failure, Outcome};
+use crate::ui;
 
 impl Verb for RestartArgs {
     fn run(self, app: &App) -> Outcome<u8> {
@@ -21,7 +22,9 @@ impl Verb for RestartArgs {
                 Some(timeout) => timeout,
                 None => engine.stop_timeout(id).map_err(Failure::from)?,
             };
-            let running = engine.restart(id, timeout).map_err(Failure::from)?;
+            let running = engine
+                .restart(id, timeout, Some(ui::streams()))
+                .map_err(Failure::from)?;
             // One that has ended already was left to its monitor just the same.
             let _ = running.session.detach();
             Ok(None)

@@ -114,6 +114,7 @@ impl RunArgs {
             early: app.early.take(),
             attached: !self.detach,
             restarts: false,
+            streams: Some(ui::streams()),
         };
         let progress = progress(&self.container, app);
         engine

@@ -15,7 +15,9 @@ pub(crate) use explain::ExplainPrinter;
 pub(crate) use format::{Column, Format, FormatError};
 pub(crate) use progress::Progress;
 pub(crate) use prompt::{prompt, prompt_secret};
-pub(crate) use streams::{err, err_is_terminal, in_is_terminal, out, out_bytes, out_is_terminal};
+pub(crate) use streams::{
+    err, err_is_terminal, in_is_terminal, out, out_bytes, out_is_terminal, streams,
+};
 
 pub(crate) use table::align;
 pub(crate) use time::{ago, parse_moment};

@@ -30,6 +30,11 @@ pub(crate) fn err(text: &str) {
     let _ = io::stderr().lock().write_all(text.as_bytes());
 }
 
+/// Returns this process's stdout and stderr.
+pub(crate) fn streams() -> lamina_engine::Streams {
+    [rustix::stdio::stdout(), rustix::stdio::stderr()]
+}
+
 /// Returns whether somebody reads stdout on a terminal.
 pub(crate) fn out_is_terminal() -> bool {
     io::stdout().is_terminal()

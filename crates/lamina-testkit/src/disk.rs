@@ -39,6 +39,12 @@ impl Disk {
         &self.mount
     }
 
+    /// Keeps everybody who writes to it waiting until the value is dropped (`fsfreeze`).
+    pub fn freeze(&self) -> Result<FrozenDisk<'_>, String> {
+        run(Command::new("fsfreeze").arg("-f").arg(&self.mount))?;
+        Ok(FrozenDisk(self))
+    }
+
     /// Stops it at once and mounts it again.
     pub fn cut_power(&self) {
         let mut shutdown = Command::new("xfs_io");
@@ -86,6 +92,16 @@ impl Disk {
             sleep(Duration::from_millis(100));
         }
         result
+    }
+}
+
+/// A filesystem that nobody can write to.
+#[derive(Debug)]
+pub struct FrozenDisk<'a>(&'a Disk);
+
+impl Drop for FrozenDisk<'_> {
+    fn drop(&mut self) {
+        let _ = run(Command::new("fsfreeze").arg("-u").arg(&self.0.mount));
     }
 }
 

@@ -16,6 +16,6 @@ pub mod registry;
 mod sweep;
 pub mod tree;
 
-pub use disk::{Disk, as_another_boot};
+pub use disk::{Disk, FrozenDisk, as_another_boot};
 pub use host::{Host, Outcome, binary, have};
 pub use noise::noise;

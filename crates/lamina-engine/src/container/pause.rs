@@ -112,7 +112,7 @@ impl Engine {
     /// Lets a container go on that is about to end, if it is paused; best effort.
     pub(crate) fn let_go(&self, record: &Record) {
         if let Ok(Some(cgroup)) = self.cgroup_of(record)
-            && cgroup.is_frozen()
+            && cgroup.is_freezing()
         {
             let _ = cgroup.thaw();
         }

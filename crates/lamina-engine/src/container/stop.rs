@@ -10,12 +10,14 @@ use lamina_types::{ContainerId, ErrorKind, Signal};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
+use rustix::process::Pid;
 
 use crate::Engine;
 use crate::container::find::{Container, FindError};
 use crate::container::kill::{self, KillError};
 use crate::container::restart;
 use crate::process;
+use crate::record::Record;
 use crate::request::CreateRequest;
 
 /// SIGKILL.
@@ -31,9 +33,14 @@ pub enum StopError {
     /// It cannot be signalled.
     #[error(transparent)]
     Kill(#[from] KillError),
-    /// It did not end, though it was killed: a process that the kernel keeps (D state).
-    #[error("container {0} does not end, though it was killed")]
-    Stuck(ContainerId),
+    /// It did not end, though it was killed.
+    #[error("container {id} does not end, though it was killed: {why}")]
+    Stuck {
+        /// Which container.
+        id: ContainerId,
+        /// What keeps it, as far as that can be told.
+        why: String,
+    },
 }
 
 impl StopError {
@@ -41,7 +48,7 @@ impl StopError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Kill(error) => error.kind(),
-            Self::Stuck(_) => ErrorKind::Timeout,
+            Self::Stuck { .. } => ErrorKind::Timeout,
         }
     }
 }
@@ -120,9 +127,43 @@ impl Engine {
         if ended_within(pidfd, Some(PATIENCE)) {
             settle(container)
         } else {
-            Err(StopError::Stuck(id.clone()))
+            Err(StopError::Stuck {
+                id: id.clone(),
+                why: self.what_keeps(&container.record),
+            })
         }
     }
+}
+
+impl Engine {
+    /// Says what keeps the processes of a container that were killed.
+    fn what_keeps(&self, record: &Record) -> String {
+        let Ok(Some(cgroup)) = self.cgroup_of(record) else {
+            return "its processes are in no cgroup of its own".to_owned();
+        };
+        if cgroup.stands_still() {
+            return "a cgroup above its own is frozen".to_owned();
+        }
+        let waits = |pid: &Pid| is_uninterruptible(*pid);
+        let waiting: Vec<String> = cgroup
+            .processes()
+            .into_iter()
+            .filter(waits)
+            .map(|pid| pid.to_string())
+            .collect();
+        match waiting.as_slice() {
+            [] => "its processes are still being torn down".to_owned(),
+            pids => format!("process {} waits in the kernel (state D)", pids.join(", ")),
+        }
+    }
+}
+
+/// Returns whether a process waits in the kernel for something that no signal interrupts.
+fn is_uninterruptible(pid: Pid) -> bool {
+    let stat = std::fs::read(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
+    // The name is in parentheses and may have any bytes.
+    let end = stat.iter().rposition(|&byte| byte == b')');
+    end.is_some_and(|end| stat.get(end + 2) == Some(&b'D'))
 }
 
 /// Waits for the end of a process; a pidfd is readable from then on.
@@ -168,7 +209,12 @@ pub(crate) fn settle(container: &Container) -> Result<(), StopError> {
             }
             // Pid 1 is gone but not yet reaped, or the last record is being written.
             _ if start.elapsed() < PATIENCE => thread::sleep(Duration::from_millis(1)),
-            _ => return Err(StopError::Stuck(container.record.id.clone())),
+            _ => {
+                return Err(StopError::Stuck {
+                    id: container.record.id.clone(),
+                    why: "its supervisor has not recorded the end".to_owned(),
+                });
+            }
         }
     }
 }

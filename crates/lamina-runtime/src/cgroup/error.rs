@@ -49,6 +49,18 @@ pub enum CgroupError {
         /// The cgroup.
         path: PathBuf,
     },
+    /// Its processes do not go on: a cgroup above it is frozen.
+    #[error("thaw {path}: still frozen after {}s, by a cgroup above it", PATIENCE.as_secs())]
+    FrozenAbove {
+        /// The cgroup.
+        path: PathBuf,
+    },
+    /// A process does not stop: it waits in the kernel.
+    #[error("freeze {path}: a process does not stop within {}s", PATIENCE.as_secs())]
+    Restless {
+        /// The cgroup.
+        path: PathBuf,
+    },
     /// What v1 needs a freezer hierarchy for.
     #[error("freeze: this machine has no freezer")]
     NoFreezer,
@@ -67,7 +79,9 @@ impl CgroupError {
             },
             Self::NoController { .. } | Self::NoFreezer => ErrorKind::Unsupported,
             Self::Invalid(_) => ErrorKind::InvalidArgument,
-            Self::Busy { .. } => ErrorKind::Timeout,
+            Self::Busy { .. } | Self::FrozenAbove { .. } | Self::Restless { .. } => {
+                ErrorKind::Timeout
+            }
         }
     }
 }

@@ -55,6 +55,26 @@ impl Cgroup {
         self.freezer().is_some_and(is_frozen)
     }
 
+    /// Returns whether its processes are stopped, or about to be: somebody has asked for it in this
+    /// moment, or one of them waits in the kernel.
+    pub fn is_freezing(&self) -> bool {
+        let state = |dir: &Path| read_file(&dir.join("freezer.state")).unwrap_or_default();
+        self.is_frozen()
+            || self
+                .freezer()
+                .is_some_and(|dir| state(dir).trim() == "FREEZING")
+    }
+
+    /// Returns whether its processes are stopped, by whatever cgroup.
+    pub fn stands_still(&self) -> bool {
+        let read = |dir: &Path, name: &str| read_file(&dir.join(name)).unwrap_or_default();
+        self.freezer().is_some_and(|dir| {
+            let events = read(dir, "cgroup.events");
+            events.lines().any(|line| line == "frozen 1")
+                || read(dir, "freezer.state").trim() == "FROZEN"
+        })
+    }
+
     /// Returns the processes in it and below it, at one moment.
     pub fn processes(&self) -> Vec<Pid> {
         let dir = self.member("pids").or(self.members.first());

@@ -73,7 +73,7 @@ pub(super) fn freeze_v2(dir: &Path, frozen: bool) -> Result<(), CgroupError> {
     let value = if frozen { "1" } else { "0" };
     write_file(&dir.join("cgroup.freeze"), value)?;
     let wanted = format!("frozen {value}");
-    wait_for(dir, "cgroup.events", &|text| {
+    wait_for(dir, "cgroup.events", frozen, &|text| {
         text.lines().any(|line| line == wanted)
     })
 }
@@ -83,7 +83,7 @@ pub(super) fn freeze_v1(dir: &Path, frozen: bool) -> Result<(), CgroupError> {
     let value = if frozen { "FROZEN" } else { "THAWED" };
     let file = dir.join("freezer.state");
     write_file(&file, value)?;
-    let result = wait_for(dir, "freezer.state", &|text| text.trim() == value);
+    let result = wait_for(dir, "freezer.state", frozen, &|text| text.trim() == value);
     if result.is_err() && frozen {
         // A half-frozen container would hang for ever: let it go on.
         write_file(&file, "THAWED")?;
@@ -91,15 +91,22 @@ pub(super) fn freeze_v1(dir: &Path, frozen: bool) -> Result<(), CgroupError> {
     result
 }
 
-fn wait_for(dir: &Path, file: &str, done: &dyn Fn(&str) -> bool) -> Result<(), CgroupError> {
+fn wait_for(
+    dir: &Path,
+    file: &str,
+    frozen: bool,
+    done: &dyn Fn(&str) -> bool,
+) -> Result<(), CgroupError> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         if done(&read_file(&dir.join(file)).unwrap_or_default()) {
             return Ok(());
         }
         if Instant::now() > deadline {
-            return Err(CgroupError::Busy {
-                path: dir.to_owned(),
+            let path = dir.to_owned();
+            return Err(match frozen {
+                true => CgroupError::Restless { path },
+                false => CgroupError::FrozenAbove { path },
             });
         }
         std::thread::sleep(Duration::from_millis(1));

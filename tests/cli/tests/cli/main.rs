@@ -42,6 +42,7 @@ mod copies;
 mod copy_up;
 mod events;
 mod exec;
+mod faults;
 mod files;
 mod fsck;
 mod generate;

@@ -45,7 +45,8 @@ const SETTLING: Duration = Duration::from_secs(3);
 /// More calls than any role makes: the loop ends when a role ran out of them.
 const MOST_CALLS: usize = 5_000;
 
-/// Runs the loop. `--orphan` kills the monitor of a container in the background only; `--store`
+/// Runs the loop. `--orphan` kills the monitor of a container in the background only, `--stay` what
+/// visits one that runs; `--store`
 /// leaves out the kills of a run, `--only=WORD` also the commands without
 /// that word in their name; `--no-build` takes the binary there is.
 pub(crate) fn run(words: &[&str]) -> Result<()> {
@@ -69,6 +70,10 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
     }
     let host = Host::new(mode.copied())?;
     let mut wrong = Vec::new();
+    if words.contains(&"--stay") {
+        stay::run(&host, full, &mut wrong)?;
+        return verdict(&wrong);
+    }
     if words.contains(&"--orphan") {
         orphan::run(&host, full, &mut wrong)?;
         return verdict(&wrong);
@@ -130,7 +135,7 @@ impl Host {
                 .arg(shell::root().join("tests/crash/killer.c")),
         )?;
         let busybox = shell::find("busybox").context("no busybox")?;
-        for applet in ["true", "sleep"] {
+        for applet in ["true", "false", "sleep"] {
             std::fs::copy(&busybox, folder.join("tree/bin").join(applet))?;
         }
         let host = Self {

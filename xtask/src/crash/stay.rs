@@ -96,6 +96,26 @@ const BACKGROUND: Visit = Visit {
     roles: &[("cli", 41), ("spawner", 7), ("monitor", 29), ("init", 37)],
 };
 
+/// A container that fails and is started again, with the waiting in between.
+const AGAIN: Visit = Visit {
+    name: "run -d --restart",
+    words: &[
+        "run",
+        "-d",
+        "--network",
+        "none",
+        "--cgroup-parent",
+        "PARENT",
+        "--name",
+        BACK,
+        "--restart",
+        "on-failure:1",
+        "crash",
+        "/bin/false",
+    ],
+    roles: &[("cli", 311), ("monitor", 211), ("other", 601)],
+};
+
 /// Disturbs every visit.
 pub(super) fn run(host: &Host, full: bool, wrong: &mut Vec<String>) -> Result<()> {
     for (name, seconds) in [(STAY, "100000"), (BRIEF, "0.2")] {
@@ -109,7 +129,7 @@ pub(super) fn run(host: &Host, full: bool, wrong: &mut Vec<String>) -> Result<()
         let create = [&parent[..], &["--name", name]].concat();
         host.ok(&[&create[..], &["crash", "/bin/sleep", seconds]].concat())?;
     }
-    for visit in VISITS.iter().chain([&BACKGROUND]) {
+    for visit in VISITS.iter().chain([&BACKGROUND, &AGAIN]) {
         host.disturb(visit, full, wrong)?;
     }
     let _ = host.lamina().args(["rm", "-f", BACK]).output()?;
@@ -126,6 +146,7 @@ impl Host {
         };
         let words: Vec<String> = visit.words.iter().map(named).collect();
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let begun = Instant::now();
         let mut kills = 0;
         for (role, stride) in visit.roles {
             for n in (1..MOST_CALLS).step_by(if full { 1 } else { *stride }) {
@@ -135,8 +156,11 @@ impl Host {
                     break;
                 }
                 kills += 1;
+                let program = words.last().copied().unwrap_or_default();
                 let checked = match outcome.words.starts_with("killed") {
-                    true => self.as_if_nothing_had_been(),
+                    true => self
+                        .background_ends(program)
+                        .and_then(|()| self.as_if_nothing_had_been()),
                     false => Err(anyhow::anyhow!("{}: {}", outcome.words, outcome.stderr)),
                 };
                 if let Err(error) = checked {
@@ -144,7 +168,11 @@ impl Host {
                 }
             }
         }
-        println!("crash {}: {kills} kills", visit.name);
+        println!(
+            "crash {}: {kills} kills in {} s",
+            visit.name,
+            begun.elapsed().as_secs()
+        );
         Ok(())
     }
 
@@ -171,6 +199,40 @@ impl Host {
         Ok(())
     }
 
+    /// What was begun in the background ends, and is not said to have done well if it has not.
+    fn background_ends(&self, program: &str) -> Result<()> {
+        let filter = format!("name=^{BACK}$");
+        let begun = Instant::now();
+        loop {
+            let state = self.ok(&["ps", "-a", "-f", &filter, "--format", "{{.State}}"])?;
+            match state.trim() {
+                "" | "created" | "dead" => return Ok(()),
+                "exited" => break,
+                other => ensure!(begun.elapsed() < PATIENCE, "{BACK} is {other} for ever"),
+            }
+            sleep(Duration::from_millis(5));
+        }
+        let code = self.ok(&["inspect", "-f", "{{.State.ExitCode}}", BACK])?;
+        let invented = program == "/bin/false" && code.trim() == "0";
+        ensure!(
+            !invented,
+            "a program that fails is said to have ended with 0"
+        );
+        Ok(())
+    }
+
+    /// Returns whether a container ends before long.
+    fn ends(&self, name: &str) -> Result<bool> {
+        let begun = Instant::now();
+        while self.status(name)? == "running" {
+            if begun.elapsed() > PATIENCE {
+                return Ok(false);
+            }
+            sleep(Duration::from_millis(5));
+        }
+        Ok(true)
+    }
+
     fn as_if_nothing_had_been(&self) -> Result<()> {
         let status = self.status(STAY)?;
         ensure!(
@@ -178,7 +240,15 @@ impl Host {
             "the container is {status}"
         );
         self.as_it_was()?;
-        self.ok(&["exec", STAY, "/bin/true"])?;
+        let executed = self.ok(&["exec", STAY, "/bin/true"]);
+        match executed {
+            // Whoever was killed had killed it, and it was just ending.
+            Err(_) if self.ends(STAY)? => {
+                self.as_it_was()?;
+                self.ok(&["exec", STAY, "/bin/true"])?;
+            }
+            other => drop(other?),
+        }
         let code = self.ok(&["wait", BRIEF])?;
         ensure!(code.trim() == "0", "it ended with {}", code.trim());
         let begun = Instant::now();

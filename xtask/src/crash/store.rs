@@ -37,7 +37,7 @@ pub(super) struct Scenario {
     check: fn(&Host, &Scenario) -> Result<()>,
 }
 
-const SCENARIOS: [Scenario; 15] = [
+const SCENARIOS: [Scenario; 16] = [
     Scenario {
         name: "rmi",
         stride: 2,
@@ -112,6 +112,16 @@ const SCENARIOS: [Scenario; 15] = [
         name: "volume rm",
         stride: 3,
         words: &["volume", "rm", "one", "two"],
+        before: &[
+            &["volume", "create", "one"],
+            &["volume", "import", "two", "FOLDER/one.tar"],
+        ],
+        check: comes_back_from_here,
+    },
+    Scenario {
+        name: "volume prune",
+        stride: 13,
+        words: &["volume", "prune", "-a", "-f"],
         before: &[
             &["volume", "create", "one"],
             &["volume", "import", "two", "FOLDER/one.tar"],

@@ -13,6 +13,7 @@ mod checks;
 mod killer;
 mod orphan;
 mod places;
+mod scenarios;
 mod stay;
 mod store;
 

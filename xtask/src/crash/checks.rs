@@ -6,7 +6,8 @@ use std::path::Path;
 use anyhow::{Result, ensure};
 
 use super::entries;
-use super::store::{Host, LAYER, Scenario};
+use super::scenarios::Scenario;
+use super::store::{Host, LAYER};
 
 /// The part of what had arrived that a repeated pull may fetch again.
 const AGAIN: u64 = 100;

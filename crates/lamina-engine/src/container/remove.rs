@@ -75,6 +75,15 @@ impl Engine {
         Ok(())
     }
 
+    /// Returns why a container would not be removed.
+    pub fn may_remove(&self, id: &ContainerId, options: RemoveOptions) -> Result<(), RemoveError> {
+        let container = self.load_any(id)?;
+        match !options.force && cleanup::is_alive(&container)? {
+            true => Err(running(&container)),
+            false => Ok(()),
+        }
+    }
+
     /// Removes a container as a part of a command's removals, which may be undone. One that was
     /// made to go with its run goes at once.
     pub fn remove_into(

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::Engine;
 use crate::container::list::{labels, state_of};
+use crate::container::remove::RemoveOptions;
 use crate::record::Record;
 
 impl PruneRequest {
@@ -142,16 +143,54 @@ impl Engine {
             if state_of(&container)?.status.is_running() {
                 continue;
             }
-            let id = record.id.as_str();
-            let of = |map: &BTreeMap<String, u64>| map.get(id).copied().unwrap_or(0);
-            planned.push(PlannedContainer {
-                id: record.id.clone(),
-                name: record.name.clone(),
-                size: of(&space.snapshots) + of(&space.containers),
-            });
+            planned.push(planned_container(record, space));
         }
         planned.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(planned)
+    }
+}
+
+fn planned_container(record: &Record, space: &Space) -> PlannedContainer {
+    let id = record.id.as_str();
+    let of = |map: &BTreeMap<String, u64>| map.get(id).copied().unwrap_or(0);
+    PlannedContainer {
+        id: record.id.clone(),
+        name: record.name.clone(),
+        size: of(&space.snapshots) + of(&space.containers),
+    }
+}
+
+impl Engine {
+    /// Finds out what goes with these containers when they are removed, with the volumes that were
+    /// made for them alone if asked for, and what that frees.
+    pub fn plan_removal(
+        &self,
+        ids: &BTreeSet<ContainerId>,
+        options: RemoveOptions,
+    ) -> Result<PrunePlan, PruneError> {
+        let space = self.store.space()?;
+        let mut plan = PrunePlan::default();
+        let mut volumes = BTreeSet::new();
+        let goes = |user: &str| ids.iter().any(|id| id.as_str() == user);
+        for id in ids {
+            // One that has gone meanwhile needs no removal.
+            let Some(container) = self.listed(id)? else {
+                continue;
+            };
+            let record = &container.record;
+            plan.containers.push(planned_container(record, &space));
+            if options.volumes || record.request.remove {
+                volumes.extend(self.own_volumes_among(record, &goes)?);
+            }
+        }
+        plan.containers.sort_by(|a, b| a.name.cmp(&b.name));
+        let size = |name: String| {
+            let size = space.volumes.get(&name).copied();
+            (name, size.unwrap_or(0))
+        };
+        plan.volumes = volumes.into_iter().map(size).collect();
+        plan.image_bytes = self.freed_together(&plan, &space)?;
+        Ok(plan)
     }
 }
 

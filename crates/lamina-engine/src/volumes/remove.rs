@@ -33,6 +33,16 @@ impl Engine {
     /// Returns the volumes that go with a container: those that were made for it alone and that
     /// no other has been given since.
     pub(crate) fn own_volumes(&self, record: &Record) -> Result<Vec<String>, VolumeError> {
+        self.own_volumes_among(record, &|user| user == record.id.as_str())
+    }
+
+    /// The same for a container that goes with others: a volume goes with the last of those that
+    /// it was given to.
+    pub(crate) fn own_volumes_among(
+        &self,
+        record: &Record,
+        goes: &dyn Fn(&str) -> bool,
+    ) -> Result<Vec<String>, VolumeError> {
         let mut own = Vec::new();
         for volume in record.volumes.iter().filter(|volume| volume.anonymous) {
             let Ok(dir) = self.store.dir(Area::Volumes)?.open_at(&volume.name) else {
@@ -41,7 +51,7 @@ impl Engine {
             if VolumeFile::read(&dir).shared {
                 let users = self.volume_users()?.remove(&volume.name);
                 let others = users.unwrap_or_default();
-                if others.iter().any(|user| user != record.id.as_str()) {
+                if !others.iter().all(|user| goes(user)) {
                     continue;
                 }
             }

@@ -186,6 +186,12 @@ pub(crate) struct RmArgs {
     /// Free the space now; it cannot be undone
     #[arg(long)]
     pub(crate) now: bool,
+    /// Show what would go and what that frees, and remove nothing
+    #[arg(long)]
+    pub(crate) plan: bool,
+    /// Format output of --plan: table, json, or a Go template
+    #[arg(long, value_name = "FORMAT", requires = "plan")]
+    pub(crate) format: Option<String>,
     /// Containers by name, id or unique prefix of an id
     #[arg(value_name = "CONTAINER", required = true)]
     pub(crate) containers: Vec<String>,

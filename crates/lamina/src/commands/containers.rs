@@ -1,5 +1,6 @@
 //! `start`, `stop`, `kill`, `rm`, `cleanup`: one verb, several containers, an answer each.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use lamina_engine::{Engine, RemoveOptions, StartOptions};
@@ -11,6 +12,7 @@ use crate::app::{App, Pulling};
 use crate::args::{CleanupArgs, KillArgs, RmArgs, StartArgs, StopArgs};
 use crate::cli::Verb;
 use crate::commands::foreground::Foreground;
+use crate::commands::prune;
 use crate::commands::run::{attached, start_failed};
 use crate::commands::undo::tell;
 use crate::exit_codes;
@@ -215,6 +217,9 @@ impl Verb for RmArgs {
             volumes: self.volumes,
         };
         let engine = app.engine_configured()?;
+        if self.plan {
+            return self.show_plan(&engine, options);
+        }
         let mut removal = engine.removal(self.now);
         let mut failed = false;
         for name in &self.containers {
@@ -233,18 +238,45 @@ impl Verb for RmArgs {
     }
 }
 
+impl RmArgs {
+    /// Shows what goes with those that would be removed, and says what keeps the others.
+    fn show_plan(&self, engine: &Engine, options: RemoveOptions) -> Outcome<u8> {
+        let format = prune::plan_format(self.format.as_deref())?;
+        let mut ids = BTreeSet::new();
+        let mut failed = false;
+        for name in &self.containers {
+            let found = find(engine, name).and_then(|id| {
+                let may = engine.may_remove(&id, options);
+                may.map(|()| id).map_err(|error| kept(name, error))
+            });
+            match found {
+                Ok(id) => drop(ids.insert(id)),
+                Err(failure) => {
+                    ui::err(&failure.render());
+                    failed |= !(self.force && failure.kind() == ErrorKind::NotFound);
+                }
+            }
+        }
+        prune::show(&engine.plan_removal(&ids, options)?, &format)?;
+        all_done(failed)
+    }
+}
+
 fn remove(engine: &Engine, removal: &mut Removal, name: &str, options: RemoveOptions) -> Outcome {
     let id = find(engine, name)?;
-    let failure = match engine.remove_into(removal, &id, options) {
-        Ok(()) => return Ok(()),
-        Err(error) => Failure::from(error),
-    };
-    Err(match failure.kind() {
+    let removed = engine.remove_into(removal, &id, options);
+    removed.map_err(|error| kept(name, error))
+}
+
+/// Says why a container is still there, and what helps.
+fn kept(name: &str, error: lamina_engine::RemoveError) -> Failure {
+    let failure = Failure::from(error);
+    match failure.kind() {
         ErrorKind::FailedPrecondition => {
             failure.hint(format!("lamina stop {name}, or lamina rm -f {name}"))
         }
         _ => with_hints(failure, About::Container(name)),
-    })
+    }
 }
 
 impl Verb for CleanupArgs {

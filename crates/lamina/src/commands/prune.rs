@@ -141,6 +141,20 @@ fn note(engine: &Engine, request: &PruneRequest, pruned: &Pruned) {
     }
 }
 
+/// Reads how a plan is to be shown.
+pub(crate) fn plan_format(text: Option<&str>) -> Outcome<Format> {
+    Format::parse(text, &TABLE).map_err(bad_format)
+}
+
+/// Shows what would go.
+pub(crate) fn show(plan: &PrunePlan, format: &Format) -> Outcome {
+    ui::out(&format.render(&COLUMNS, &rows(plan)).map_err(bad_format)?)?;
+    if matches!(format, Format::Table { .. }) {
+        ui::out(&format!("\nTotal: {}\n", human_size(plan.bytes())))?;
+    }
+    Ok(())
+}
+
 /// Plans, shows or asks, and applies.
 fn prune(
     app: &App,
@@ -149,14 +163,10 @@ fn prune(
     name: &str,
     warning: &str,
 ) -> Outcome<u8> {
-    let format = Format::parse(flags.format.as_deref(), &TABLE).map_err(bad_format)?;
+    let format = plan_format(flags.format.as_deref())?;
     let engine = app.engine_configured()?;
     if flags.plan {
-        let plan = engine.plan_prune(request)?;
-        ui::out(&format.render(&COLUMNS, &rows(&plan)).map_err(bad_format)?)?;
-        if matches!(format, Format::Table { .. }) {
-            ui::out(&format!("\nTotal: {}\n", human_size(plan.bytes())))?;
-        }
+        show(&engine.plan_prune(request)?, &format)?;
         return Ok(exit_codes::SUCCESS);
     }
     if !flags.force {

@@ -112,10 +112,12 @@ fn help_of_a_command() {
       <CONTAINER>...  Containers by name, id or unique prefix of an id
 
     Options:
-      -h, --help     Print usage
-      -f, --force    Force the removal of a running container (uses SIGKILL)
-      -v, --volumes  Remove anonymous volumes associated with the container
-          --now      Free the space now; it cannot be undone
+      -h, --help             Print usage
+      -f, --force            Force the removal of a running container (uses SIGKILL)
+      -v, --volumes          Remove anonymous volumes associated with the container
+          --now              Free the space now; it cannot be undone
+          --plan             Show what would go and what that frees, and remove nothing
+          --format <FORMAT>  Format output of --plan: table, json, or a Go template
     [exit 0]
     ");
 }

@@ -168,6 +168,75 @@ fn privileged_what_is_said_to_be_freed_is_freed() {
     host.sweep();
 }
 
+/// A container that writes into its root filesystem and into its volume, says so, and stays.
+fn writer(host: &Host, name: &str, volumes: &[&str]) {
+    let script = "head -c 300000 /dev/zero > /f; cat /f > /data/f; echo done; sleep 1000";
+    let create = ["create", "--name", name];
+    host.ok(&[&create[..], volumes, &["minimal", "sh", "-c", script]].concat());
+}
+
+#[test]
+fn privileged_what_rm_says_to_free_is_freed() {
+    let host = Host::new();
+    writer(&host, "first", &["-v", "/data"]);
+    writer(&host, "second", &["--volumes-from", "first"]);
+    writer(&host, "stays", &["-v", "/data", "-v", "named:/named"]);
+    for name in ["first", "second"] {
+        host.ok(&["start", name]);
+        while host.ok(&["logs", name]) != "done" {
+            std::thread::yield_now();
+        }
+    }
+    let row = "{{.Type}} {{.Name}}";
+    let plan = |words: &[&str]| {
+        let all = [&["rm", "--plan"], words].concat();
+        host.lamina(&all)
+    };
+    // What runs is not removed without -f: that is what the plan says too.
+    let outcome = plan(&["--format", row, "first", "stays", "nobody"]);
+    assert_eq!(
+        (outcome.code, outcome.stdout.as_str()),
+        (1, "container stays\n")
+    );
+    assert_eq!(outcome.stderr.matches("error: ").count(), 2, "{outcome:?}");
+    let shown = plan(&["-f", "-v", "--format", row, "first"]).stdout;
+    assert_eq!(shown, "container first\n", "the other has its volume");
+    let both = ["-f", "-v", "first", "second"];
+    let shown = plan(&[&["--format", row], &both[..]].concat()).stdout;
+    let kinds: Vec<&str> = shown
+        .lines()
+        .map(|line| line.split(' ').next().unwrap())
+        .collect();
+    assert_eq!(kinds, ["container", "container", "volume"]);
+    assert!(
+        plan(&both)
+            .stdout
+            .lines()
+            .last()
+            .unwrap()
+            .starts_with("Total: ")
+    );
+    let rows = plan(&[&["--format", "json"], &both[..]].concat()).stdout;
+    let rows = rows
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let planned: u64 = rows.map(|row| row["Bytes"].as_u64().unwrap()).sum();
+    assert!(planned > 3 * 300_000, "{planned}");
+    assert_eq!(host.ok(&["ps", "-q"]).lines().count(), 2);
+    let before = du(&host);
+    host.ok(&[&["rm", "--now"], &both[..]].concat());
+    let got = before - du(&host);
+    assert!(
+        got.abs_diff(planned) <= planned / 100 + 65536,
+        "{got} instead of {planned}"
+    );
+    assert_eq!(host.ok(&["ps", "-a", "--format", "{{.Names}}"]), "stays");
+    assert_eq!(host.ok(&["volume", "ls", "-q"]).lines().count(), 2);
+    host.ok(&["rm", "-v", "--now", "stays"]);
+    host.ok(&["volume", "rm", "--now", "named"]);
+    host.sweep();
+}
+
 /// The pool keeps its folders.
 fn is_empty_folder(path: &std::path::Path) -> bool {
     fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none())

@@ -26,15 +26,17 @@ const MODULES: [&str; 9] = [
     "kernel/fs/jbd2/jbd2.ko",
     "kernel/fs/ext4/ext4.ko",
 ];
-/// Crates whose `privileged_` tests run in the guest.
-const SUITES: [&str; 4] = [
+/// Folders of the crates whose `privileged_` tests run in the guest; of `cli`, the command line's,
+/// those that `init.sh` names.
+const SUITES: [&str; 5] = [
     "lamina-runtime",
     "lamina-monitor",
     "lamina-snapshot",
     "lamina-engine",
+    "cli",
 ];
 /// Seconds until the guest is given up.
-const PATIENCE: &str = "400";
+const PATIENCE: &str = "600";
 
 /// Boots the guest and fails unless everything in it passed.
 pub(crate) fn run() -> Result<()> {

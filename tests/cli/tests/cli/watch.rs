@@ -26,7 +26,8 @@ fn privileged_processes_are_shown_without_a_ps_in_the_image() {
     let host = running();
     let mut top = host.ok(&["top", "one"]);
     // The shell may not have made its child yet, or that be still the shell.
-    while !top.lines().skip(2).any(|line| line.contains(" sleep ")) {
+    let is_sleep = |line: &str| line.split_whitespace().nth(7) == Some("sleep");
+    while !top.lines().skip(2).any(is_sleep) {
         top = host.ok(&["top", "one"]);
     }
     let lines: Vec<Vec<&str>> = top

@@ -382,6 +382,26 @@ mod tests {
     }
 
     #[test]
+    fn a_volume_of_another_machine_is_mounted_with_its_options() {
+        let options = ["addr=192.0.2.1", "vers=4.2", "nolock", "rw"];
+        let plan = one(&mount("/rows", "nfs", ":/export", &options)).unwrap();
+        let parameter = |key: &str, value: Option<&str>| (key.to_owned(), value.map(str::to_owned));
+        assert_eq!(
+            plan.what,
+            What::Filesystem {
+                kind: "nfs".to_owned(),
+                source: ":/export".to_owned(),
+                parameters: vec![
+                    parameter("addr", Some("192.0.2.1")),
+                    parameter("vers", Some("4.2")),
+                    parameter("nolock", None),
+                ],
+            }
+        );
+        assert_eq!(plan.attributes, 0);
+    }
+
+    #[test]
     fn an_image_is_a_tree_that_its_options_carry() {
         let tree = format!("{}{{\"dir\":\"/layer\"}}", spec_default::TREE);
         let planned = |options: &[&str]| one(&mount("/x", spec_default::IMAGE, "bb:1", options));

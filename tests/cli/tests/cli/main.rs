@@ -44,6 +44,7 @@ mod events;
 mod exec;
 mod faults;
 mod files;
+mod filled;
 mod fsck;
 mod generate;
 mod health;

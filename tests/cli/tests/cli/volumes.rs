@@ -14,7 +14,7 @@ use lamina_testkit::evil_tar::RawTar;
 use lamina_testkit::{Host, Outcome, tree};
 use serde_json::Value;
 
-fn data(host: &Host, name: &str) -> PathBuf {
+pub(crate) fn data(host: &Host, name: &str) -> PathBuf {
     host.root().join("volumes").join(name).join("_data")
 }
 

@@ -56,7 +56,7 @@ pub use container::cp::{CopyError, Files, Found};
 pub use container::create::CreateError;
 pub use container::diff::DiffError;
 pub use container::early::Early;
-pub use container::exec::{ExecError, ExecRequest, Executing};
+pub use container::exec::{ExecError, ExecRequest, Executing, RelayError};
 pub use container::executions::Execution;
 pub use container::export::ExportError;
 pub use container::find::FindError;

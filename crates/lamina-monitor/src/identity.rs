@@ -75,6 +75,11 @@ impl Identity {
         Ok(same.then_some(pidfd))
     }
 
+    /// Returns whether it is of this boot; where that cannot be told, it is not.
+    pub fn is_of_this_boot(&self) -> bool {
+        boot_id().is_ok_and(|boot| boot == self.boot_id)
+    }
+
     /// Says what is left of the process, whose pidfd tells that it has ended.
     pub(crate) fn remains(&self) -> Remains {
         // Before the status, which the kernel writes as 0 for those who may not know it: the same

@@ -131,6 +131,7 @@ from_errors!(
     lamina_engine::DiffError,
     lamina_engine::ExportError,
     lamina_engine::ExecError,
+    lamina_engine::RelayError,
     lamina_engine::FindError,
     lamina_engine::HealthError,
     lamina_engine::InfoError,

@@ -1,12 +1,14 @@
 //! `attach`: one more client of a container's monitor.
 
 use lamina_monitor::{
-    ConnectError, Liveness, LivenessError, Session, SessionError, Status, liveness,
+    ConnectError, ForegroundStdio, Liveness, LivenessError, Relayed, Session, SessionError, Status,
+    liveness,
 };
 use lamina_types::{ContainerId, ErrorKind};
 
 use crate::Engine;
-use crate::container::find::FindError;
+use crate::container::adopt::is_alive;
+use crate::container::find::{Container, FindError};
 use crate::logging::PASSTHROUGH;
 
 /// Why a container cannot be attached to.
@@ -27,6 +29,9 @@ pub enum AttachError {
     /// It is paused.
     #[error("cannot attach to container {0}: it is paused")]
     Paused(ContainerId),
+    /// Its monitor was killed, and its terminal went with that.
+    #[error("the terminal of container {0} is lost: its monitor was killed")]
+    TerminalLost(ContainerId),
     /// Its output does not come by its monitor.
     #[error("this container is using the 'passthrough' log driver, cannot attach")]
     Passthrough,
@@ -48,6 +53,7 @@ impl AttachError {
                 ErrorKind::FailedPrecondition
             }
             Self::Passthrough => ErrorKind::Unsupported,
+            Self::TerminalLost(_) => ErrorKind::Unavailable,
             Self::Connect(error) => error.kind(),
             Self::Session(error) => error.kind(),
         }
@@ -63,6 +69,7 @@ pub struct Attached {
     pub has_stdin: bool,
     /// Whether it has a terminal.
     pub has_terminal: bool,
+    container: Container,
 }
 
 impl Engine {
@@ -92,6 +99,25 @@ impl Engine {
             session,
             has_stdin: process.stdin,
             has_terminal: process.tty,
+            container,
         })
+    }
+
+    /// Relays until the container ends or the user detaches, with another monitor where the one
+    /// that was attached to is killed. A terminal and the way to the program's stdin end with it.
+    pub fn relay(
+        &self,
+        attached: &mut Attached,
+        stdio: &ForegroundStdio<'_>,
+    ) -> Result<Relayed, AttachError> {
+        let container = &attached.container;
+        match attached.session.relay(stdio) {
+            Err(SessionError::Gone) if attached.has_terminal && is_alive(container) => {
+                drop(self.bring_back(container));
+                Err(AttachError::TerminalLost(container.record.id.clone()))
+            }
+            Err(SessionError::Gone) => Ok(self.go_on(container, &mut attached.session, stdio)?),
+            relayed => Ok(relayed?),
+        }
     }
 }

@@ -1,11 +1,12 @@
 //! `logs`: what a container has written.
 
 use lamina_fs::PathError;
+use lamina_monitor::Time;
 use lamina_monitor::log::{LogError, ReadOptions, Reader, read};
-use lamina_monitor::{Time, liveness};
 use lamina_types::{ContainerId, ErrorKind};
 
 use crate::Engine;
+use crate::container::adopt::is_alive;
 use crate::container::find::FindError;
 
 /// What to read of a log.
@@ -58,11 +59,10 @@ impl Engine {
     }
 
     /// Reads the log of a container, running or not; never slows the container down.
-    pub fn logs(
-        &self,
-        id: &ContainerId,
-        options: LogsOptions,
-    ) -> Result<Reader<'static>, LogsError> {
+    ///
+    /// Where it is followed, a monitor that is killed meanwhile is replaced: what the program
+    /// writes is logged by somebody as long as somebody looks.
+    pub fn logs(&self, id: &ContainerId, options: LogsOptions) -> Result<Reader<'_>, LogsError> {
         let container = self.load_supervised(id)?;
         let format = container.record.request.log.format();
         let format = format.ok_or(LogsError::Unreadable)?;
@@ -73,10 +73,11 @@ impl Engine {
             follow: None,
         };
         if options.follow {
-            let dir = container.dir.try_clone()?;
-            // What cannot be asked is not waited for.
-            let alive = move || liveness(&dir).is_ok_and(|liveness| liveness.is_alive());
-            read_options.follow = Some(Box::new(alive));
+            let container = self.load(id)?;
+            read_options.follow = Some(Box::new(move || {
+                drop(self.bring_back(&container));
+                is_alive(&container)
+            }));
         }
         Ok(read(&container.dir, format, read_options)?)
     }

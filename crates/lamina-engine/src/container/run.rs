@@ -152,14 +152,10 @@ impl Engine {
         } = running;
         let mut is_left_to_monitor = false;
         let mut relayed = session.relay(stdio);
-        while let Err(SessionError::Gone) = relayed {
+        if let Err(SessionError::Gone) = relayed {
             // A monitor that was killed after it had recorded the end has said all that matters.
-            if let Some(exit) = recorded(&container) {
-                relayed = Ok(Relayed::Exit(exit));
-                break;
-            }
-            is_left_to_monitor = true;
-            relayed = self.go_on(&container, stdio)?;
+            is_left_to_monitor = recorded(&container).is_none();
+            relayed = self.go_on(&container, &mut session, stdio);
         }
         let exit = match relayed? {
             Relayed::Detached => {
@@ -179,19 +175,29 @@ impl Engine {
         })
     }
 
-    /// Goes on with a container whose monitor was killed, as a client of another one. The inner
-    /// result is the end of that conversation; the outer says that there is none.
-    fn go_on(
+    /// Goes on with a container whose monitor was killed, as a client of another one, however often
+    /// that happens.
+    pub(crate) fn go_on(
         &self,
         container: &Container,
+        session: &mut Session,
         stdio: &ForegroundStdio<'_>,
-    ) -> Result<Result<Relayed, SessionError>, SessionError> {
-        let mut session = match self.bring_back(container) {
-            Some(session) => session,
-            None => self.reach(container).map_err(|_| SessionError::Gone)?,
-        };
-        session.attach()?;
-        Ok(session.relay(stdio))
+    ) -> Result<Relayed, SessionError> {
+        loop {
+            if let Some(exit) = recorded(container) {
+                return Ok(Relayed::Exit(exit));
+            }
+            let Some(found) = self.find_again(container) else {
+                let exit = recorded(container).map(Relayed::Exit);
+                return exit.ok_or(SessionError::Gone);
+            };
+            *session = found;
+            session.attach()?;
+            match session.relay(stdio) {
+                Err(SessionError::Gone) => {}
+                other => return other,
+            }
+        }
     }
 
     fn after_exit(

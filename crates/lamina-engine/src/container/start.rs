@@ -192,7 +192,11 @@ impl Engine {
         options: &StartOptions,
         explain: &mut Explainer,
     ) -> Result<Running, StartError> {
-        let container = self.load_supervised(id)?;
+        let container = self.load(id)?;
+        // Whoever starts what has ended needs nobody to see to the end.
+        if let Liveness::Orphaned { .. } = liveness(&container.dir)? {
+            drop(self.bring_back(&container));
+        }
         let _lock = cleanup::lock(&container)?;
         // Whoever had the lock before may have removed or started it.
         let container = self.load(id)?;

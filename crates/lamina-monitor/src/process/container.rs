@@ -12,6 +12,7 @@ use lamina_types::explain::Explainer;
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
 
 use super::end::{self, End};
@@ -206,6 +207,16 @@ fn has_survivors(documents: &Documents) -> bool {
     documents.config.joins.is_none() && !has_own_pids(&documents.bundle.spec)
 }
 
+/// Finds the cgroup of a container that another monitor has made; one that a process joins is none
+/// of its supervisor's. Without it the container is supervised all the same; whoever cleans up looks
+/// for it again.
+fn cgroup_of(Documents { config, bundle }: &Documents) -> Option<Cgroup> {
+    if config.joins.is_some() {
+        return None;
+    }
+    Cgroup::of_container(&bundle.spec, &config.id).ok()?
+}
+
 /// The user the program runs as, who owns its pipes.
 fn owner(spec: &Spec) -> (u32, u32) {
     let user = spec.process().as_ref().map(|process| process.user());
@@ -251,17 +262,28 @@ pub(super) fn read_start(errors: &OwnedFd) -> Result<(), Failure> {
 impl Container {
     /// Takes over a container that a monitor before this one has made, and whose program runs.
     pub(super) fn adopted(documents: &Documents, init: Pid, pidfd: OwnedFd) -> Self {
-        let Documents { config, bundle } = documents;
-        // Without its cgroup it is supervised all the same; whoever cleans up looks for it again.
-        let cgroup = Cgroup::of_container(&bundle.spec, &config.id);
         Self {
-            mounts: mounts_of(init, config),
+            mounts: mounts_of(init, &documents.config),
             pidfd,
             errors: None,
-            cgroup: cgroup.ok().flatten(),
+            cgroup: cgroup_of(documents),
             has_survivors: has_survivors(documents),
             is_child: false,
         }
+    }
+
+    /// Takes over what is left of a container whose init has ended: its end is heard at once.
+    pub(super) fn ended(documents: &Documents) -> Result<Self, Errno> {
+        // Stands for a pidfd, and is ready as that of a dead process is.
+        let (ready, _) = pipe_with(PipeFlags::CLOEXEC)?;
+        Ok(Self {
+            mounts: None,
+            pidfd: ready,
+            errors: None,
+            cgroup: cgroup_of(documents),
+            has_survivors: has_survivors(documents),
+            is_child: false,
+        })
     }
 
     /// Says how init has ended, which its pidfd has told.

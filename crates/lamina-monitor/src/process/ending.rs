@@ -54,6 +54,12 @@ impl Supervisor {
         {
             return Ok(true);
         }
+        self.leave(groups_gone);
+        Ok(false)
+    }
+
+    /// Lets go of everything.
+    pub(super) fn leave(&mut self, groups_gone: bool) {
         self.retire();
         self.linger();
         if let Some((rest, lease)) = self.rest.take() {
@@ -65,7 +71,6 @@ impl Supervisor {
             drop(lease);
         }
         self.clean_up();
-        Ok(false)
     }
 
     /// Reads what is left in the pipes. Every writer in the container's pid namespace is dead, so

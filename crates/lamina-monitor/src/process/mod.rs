@@ -37,6 +37,7 @@ use lamina_types::explain::{Explainer, Step};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 
+use self::adopt::Adopted;
 use self::stdio::Streams;
 use crate::protocol::socket::{receive, send};
 use crate::protocol::{Failure, HEADER, Kind, header};
@@ -116,7 +117,14 @@ fn code_of(outcome: Result<(), Failure>, control: &OwnedFd) -> u8 {
 /// Supervises the container of a bundle whose monitor was killed.
 fn take_over(bundle: &Path, control: &OwnedFd) -> Result<(), Failure> {
     match adopt::adopt(bundle, nonblocking(control)?)? {
-        Some(supervisor) => supervisor.run().map_err(internal),
+        Some(Adopted {
+            supervisor,
+            waiting: None,
+        }) => supervisor.run().map_err(internal),
+        Some(Adopted {
+            supervisor,
+            waiting: Some(exit),
+        }) => supervisor.wait_on(exit).map_err(internal),
         None => Ok(()),
     }
 }

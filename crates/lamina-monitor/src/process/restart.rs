@@ -122,6 +122,24 @@ impl Supervisor {
         }
     }
 
+    /// Goes on with the wait of a monitor that was killed over it.
+    pub(super) fn wait_on(mut self, exit: ExitRecord) -> Result<(), Errno> {
+        let now = Time::now().timestamp();
+        let left = exit
+            .next_start
+            .map(|next| next.timestamp().duration_since(now));
+        let left = left.and_then(|left| Duration::try_from(left).ok());
+        let left = left.unwrap_or_default().min(LONGEST);
+        let groups_gone = self.container.remove_cgroup();
+        match self.back_off(exit, left)? {
+            true => self.run(),
+            false => {
+                self.leave(groups_gone);
+                Ok(())
+            }
+        }
+    }
+
     /// Lets go of what belonged to the run that has ended.
     fn rest_between_runs(&mut self) {
         self.stdin = None;

@@ -216,7 +216,7 @@ impl Supervisor {
     }
 
     /// Tells a client which process init is and how far it has come.
-    fn greet(&self, client: &mut Client) {
+    pub(super) fn greet(&self, client: &mut Client) {
         let json = serde_json::to_vec(&self.state).unwrap_or_default();
         client.send(Kind::Created, &json, Some(self.container.pidfd.as_fd()));
         if self.state.status == Status::Running {

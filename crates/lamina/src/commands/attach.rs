@@ -27,7 +27,8 @@ impl Verb for AttachArgs {
             self.sig_proxy,
         )?;
         let signals = foreground.take_signals()?;
-        let relayed = foreground.relay(Some(&signals), |stdio| attached.session.relay(stdio))?;
+        let relayed =
+            foreground.relay(Some(&signals), |stdio| engine.relay(&mut attached, stdio))?;
         match relayed {
             Ok(Relayed::Exit(exit)) => Ok(exit.code),
             Ok(Relayed::Detached) => {
@@ -35,10 +36,10 @@ impl Verb for AttachArgs {
                 Ok(exit_codes::SUCCESS)
             }
             // Whoever read the output has had enough; the container goes on.
-            Err(SessionError::Stdio {
+            Err(AttachError::Session(SessionError::Stdio {
                 source: Errno::PIPE,
                 ..
-            }) => Err(Failure::printed().exits(exit_codes::BROKEN_PIPE)),
+            })) => Err(Failure::printed().exits(exit_codes::BROKEN_PIPE)),
             Err(error) => Err(Failure::from(error)),
         }
     }

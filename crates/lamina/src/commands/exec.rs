@@ -1,6 +1,6 @@
 //! `exec`.
 
-use lamina_engine::{ExecError, ExecRequest, Executing};
+use lamina_engine::{ExecError, ExecRequest, Executing, RelayError};
 use lamina_monitor::{Relayed, SessionError};
 use lamina_types::Signal;
 use lamina_types::explain::Explainer;
@@ -68,16 +68,19 @@ fn attached(
     match foreground.relay(signals, |stdio| executing.foreground(stdio))? {
         Ok(Relayed::Exit(exit)) => Ok(exit.code),
         Ok(Relayed::Detached) => Ok(exit_codes::SUCCESS),
-        Err(SessionError::Stdio {
+        Err(RelayError::Session(SessionError::Stdio {
             source: Errno::PIPE,
             ..
-        }) => {
+        })) => {
             // Whoever read the output has had enough. A program on the host would be ended by
             // SIGPIPE; if its supervisor is gone, it has ended.
             let _ = executing.session.signal(Signal::KILL);
             Err(Failure::printed().exits(exit_codes::BROKEN_PIPE))
         }
-        Err(error) => Err(Failure::from(error)),
+        Err(error) => {
+            let code = error.exit_code();
+            Err(Failure::from(error).exits(code))
+        }
     }
 }
 

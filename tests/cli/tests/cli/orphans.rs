@@ -1,12 +1,15 @@
 //! Containers whose monitor was killed: they go on, and the next command brings supervision back.
 
-use std::fs::{read, read_dir, read_to_string};
+use std::fs::{File, read, read_dir, read_to_string};
+use std::io::Write;
+use std::path::Path;
 use std::process::Stdio;
 
 use lamina_cli_tests::past_events;
 use lamina_testkit::Host;
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::system::uname;
+use serde_json::{Value, json};
 
 use crate::restart::{clear, monitor_of, status, wait_for_status};
 use crate::wait_for;
@@ -171,7 +174,8 @@ fn privileged_what_is_adopted_ends_as_any_other() {
         "{codes:?}"
     );
     assert_eq!((codes[1].0, codes[3].0), (&*one, &*three));
-    // Killed while nobody watches: that is not known, and does not stand in the way.
+    // Killed while nobody watches: that is not known, unless whoever should reap it has not, and
+    // does not stand in the way.
     host.ok(&["start", "three"]);
     orphan(&host, "three");
     let pid: i32 = host
@@ -180,7 +184,8 @@ fn privileged_what_is_adopted_ends_as_any_other() {
         .unwrap();
     kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
     wait_for_status(&host, "three", "exited");
-    assert_eq!(host.ok(&["wait", "three"]), "255");
+    let code = host.ok(&["wait", "three"]);
+    assert!(["255", "137"].contains(&&*code), "{code}");
     host.ok(&["start", "three"]);
     clear(&host);
 }
@@ -211,5 +216,190 @@ fn privileged_a_foreground_run_outlives_its_monitor() {
     wait_for("the removal", || {
         host.ok(&["ps", "-aq"]).is_empty().then_some(())
     });
+    clear(&host);
+}
+
+/// Kills the first process of a container, and waits until that is told.
+fn end(host: &Host, name: &str) {
+    let pid = host.ok(&["inspect", "-f", "{{.State.Pid}}", name]);
+    let pid = Pid::from_raw(pid.parse().unwrap()).unwrap();
+    kill_process(pid, Signal::KILL).unwrap();
+    wait_for_status(host, name, "exited");
+}
+
+#[test]
+fn privileged_an_end_that_nobody_saw_is_told_and_followed() {
+    let host = Host::new();
+    let run = ["run", "-d", "--name"];
+    let program = ["minimal", "sleep", "1000"];
+    let policy = ["one", "--restart", "on-failure:9"];
+    host.ok(&[&run[..], &policy, &program].concat());
+    host.ok(&[&run[..], &["two"], &program].concat());
+    for name in ["one", "two"] {
+        orphan(&host, name);
+        end(&host, name);
+        host.ok(&["logs", name]);
+    }
+    // What nobody saw counts as a failure; the count goes on.
+    let again = |restarts: &str| {
+        let format = "{{.State.Status}} {{.RestartCount}}";
+        let expected = format!("running {restarts}");
+        wait_for("the next run", || {
+            (host.ok(&["inspect", "-f", format, "one"]) == expected).then_some(())
+        });
+    };
+    again("1");
+    let format =
+        "{{.Actor.Attributes.exitCode}} {{.Actor.Attributes.reason}} {{.Actor.Attributes.name}}";
+    let died = ["-f", "event=die", "--format", format];
+    let told = wait_for("both ends", || {
+        let told = past_events(&host, &died);
+        (told.lines().count() == 2).then_some(told)
+    });
+    for line in told.lines() {
+        // A zombie that nobody has reaped yet still tells.
+        let is_true = line.starts_with("255 unknown ") || line.starts_with("137 signal ");
+        assert!(is_true, "{line}");
+    }
+    wait_for_status(&host, "two", "exited");
+    // A monitor that is killed while it waits for the next start leaves that to the next command.
+    orphan(&host, "one");
+    end(&host, "one");
+    let id = host.ok(&["inspect", "-f", "{{.Id}}", "one"]);
+    let dir = host.root().join("containers").join(id);
+    let state: Value = serde_json::from_slice(&read(dir.join("state.json")).unwrap()).unwrap();
+    let exit = json!({
+        "version": 1, "code": 1, "signal": null, "oom_killed": false, "error": null,
+        "started_at": state["started_at"], "finished_at": state["started_at"], "init": state,
+        "restarts": 2, "next_start": state["started_at"],
+    });
+    File::create(dir.join("exit.json"))
+        .unwrap()
+        .write_all(exit.to_string().as_bytes())
+        .unwrap();
+    host.ok(&["logs", "one"]);
+    again("2");
+    // Whoever stops it has the last word, whoever watched.
+    orphan(&host, "one");
+    host.ok(&["stop", "-t", "0", "one"]);
+    host.ok(&["logs", "one"]);
+    assert_eq!(status(&host, "one"), "exited");
+    clear(&host);
+}
+
+#[test]
+fn privileged_clients_go_on_over_the_death_of_a_monitor() {
+    let host = Host::new();
+    host.ok(&["run", "-d", "--name", "one", "minimal", "sh", "-c", COUNT]);
+    let names = ["logs", "attach", "wait"];
+    let path = |name: &str| host.folder().join(name);
+    let printed = |name: &str| read_to_string(path(name)).unwrap();
+    let clients = [
+        &["logs", "-f", "one"][..],
+        &["attach", "one"],
+        &["wait", "one"],
+    ];
+    let spawned = clients.iter().zip(names).map(|(words, name)| {
+        let mut command = host.command(words);
+        command.stdout(File::create(path(name)).unwrap());
+        command.spawn().unwrap()
+    });
+    let spawned: Vec<_> = spawned.collect();
+    let attached = || past_events(&host, &["-f", "event=attach"]).lines().count();
+    wait_for("the clients", || (attached() == 1).then_some(()));
+    // They alone bring another one.
+    for _ in 0..2 {
+        let killed = orphan(&host, "one");
+        wait_for("another monitor", || {
+            (monitor_of(&host, "one") != killed).then_some(())
+        });
+    }
+    // What is attached gets output from the moment it has found the new one.
+    let before = printed("attach").len();
+    wait_for("more lines", || {
+        host.ok(&["exec", "one", "sh", "-c", ": >/go"]);
+        (printed("attach").len() > before).then_some(())
+    });
+    host.ok(&["stop", "one"]);
+    let codes: Vec<_> = spawned
+        .into_iter()
+        .map(|mut client| client.wait().unwrap().code().unwrap())
+        .collect();
+    assert_eq!((codes[0], codes[2]), (0, 0));
+    assert!(is_true(&codes[1].to_string(), 7), "{codes:?}");
+    assert_eq!(printed("wait").trim_end(), codes[1].to_string());
+    let whole = host.ok(&["logs", "one"]) + "\n";
+    assert_eq!(printed("logs"), whole);
+    let last = printed("attach").lines().last().map(str::to_owned);
+    assert_eq!(last.as_deref(), whole.lines().last());
+    clear(&host);
+}
+
+/// Returns the supervisor of the only execution of a container that has one, once that runs.
+fn supervisor(host: &Host, name: &str) -> Pid {
+    let id = host.ok(&["inspect", "-f", "{{.Id}}", name]);
+    let executions = host.run_root().join("containers").join(id).join("exec");
+    wait_for("the execution", || {
+        read_dir("/proc").unwrap().flatten().find_map(|process| {
+            let words = read_to_string(process.path().join("cmdline")).ok()?;
+            let mut words = words.split('\0').skip(1);
+            let dir = (words.next() == Some("__monitor")).then(|| words.next())??;
+            let state = read(Path::new(dir).join("state.json")).ok();
+            let state = state.filter(|_| dir.starts_with(executions.to_str().unwrap()))?;
+            let state: Value = serde_json::from_slice(&state).ok()?;
+            let pid = process.file_name().to_str()?.parse().ok()?;
+            let is_its_own = state["monitor_pid"] == pid && state["status"] == "running";
+            is_its_own.then(|| Pid::from_raw(pid).unwrap())
+        })
+    })
+}
+
+#[test]
+fn privileged_an_execution_outlives_its_supervisor() {
+    let host = Host::new();
+    host.ok(&["run", "-d", "--name", "one", "minimal", "sh", "-c", COUNT]);
+    let execute = |script: &str| {
+        let mut command = host.command(&["exec", "one", "sh", "-c", script]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    };
+    // Its end is its own, though its supervisor is not its parent any more.
+    let client = execute("while ! [ -e /on ]; do sleep 0.01; done; echo on; exit 5");
+    let killed = supervisor(&host, "one");
+    kill_process(killed, Signal::KILL).unwrap();
+    wait_for("another supervisor", || {
+        (supervisor(&host, "one") != killed).then_some(())
+    });
+    host.ok(&["cp", "/dev/null", "one:/on"]);
+    let ended = client.wait_with_output().unwrap();
+    assert!(is_true(&ended.status.code().unwrap().to_string(), 5));
+    assert_eq!(ended.stdout, b"on\n");
+    // One that nobody waits for is not known any more when it has ended, and holds nobody up.
+    host.ok(&[
+        "exec",
+        "-d",
+        "one",
+        "sh",
+        "-c",
+        "while ! [ -e /off ]; do sleep 0.01; done",
+    ]);
+    let ids = ["inspect", "-f", "{{len .ExecIDs}}", "one"];
+    kill_process(supervisor(&host, "one"), Signal::KILL).unwrap();
+    assert_eq!(host.ok(&ids), "1");
+    host.ok(&["cp", "/dev/null", "one:/off"]);
+    wait_for("the end", || (host.ok(&ids) == "0").then_some(()));
+    // With the container it ends, whoever watches; nobody has seen how, or it was killed.
+    let client = execute("sleep 1000");
+    kill_process(supervisor(&host, "one"), Signal::KILL).unwrap();
+    host.ok(&["stop", "one"]);
+    let ended = client.wait_with_output().unwrap();
+    let told = String::from_utf8(ended.stderr).unwrap();
+    match ended.status.code() {
+        Some(137) => assert_eq!(told, ""),
+        code => {
+            assert_eq!(code, Some(255));
+            assert!(told.contains("the exit status of the process is not known"));
+        }
+    }
     clear(&host);
 }

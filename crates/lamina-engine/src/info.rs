@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::Engine;
 use crate::container::list::ListError;
+use crate::container::state::ContainerStatus;
 use crate::host;
 use crate::logging::DRIVERS;
 use crate::rootfs::RootfsError;
@@ -22,7 +23,9 @@ pub struct Info {
     pub containers: usize,
     /// How many of them run.
     pub running: usize,
-    /// How many of them do not.
+    /// How many are held still.
+    pub paused: usize,
+    /// How many have ended, or were never started.
     pub stopped: usize,
     /// How many names of images there are.
     pub images: usize,
@@ -89,13 +92,18 @@ impl Engine {
             .iter()
             .filter(|container| container.state.status.is_running())
             .count();
+        let paused = containers
+            .iter()
+            .filter(|container| container.state.status == ContainerStatus::Paused)
+            .count();
         let system = rustix::system::uname();
         let text = |name: &std::ffi::CStr| name.to_string_lossy().into_owned();
         let (security, missing) = protections();
         let snapshotter = self.snapshotter()?;
         Ok(Info {
             containers: containers.len(),
-            running,
+            running: running - paused,
+            paused,
             stopped: containers.len() - running,
             images: self.store.refs().list()?.len(),
             kernel: text(system.release()),

@@ -245,8 +245,9 @@ fn not_parsed(error: &clap::Error) -> Outcome<u8> {
             Ok(exit_codes::SUCCESS)
         }
         ClapKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            // As in Docker, a group without a command shows what it has.
             ui::err(&error.render().to_string());
-            Ok(exit_codes::FAILED)
+            Ok(exit_codes::SUCCESS)
         }
         _ => Err(mistake(&error.render().to_string()).exits(code_of(error))),
     }

@@ -54,6 +54,12 @@ impl Engine {
         match self {
             Self::Lamina => {
                 host.remove_containers();
+                let volumes = fs::read_dir(host.root().join("volumes"));
+                if volumes.is_ok_and(|mut volumes| volumes.next().is_some()) {
+                    // A container that could still be brought back holds its volumes.
+                    host.lamina(&["system", "prune", "-f", "--now"]);
+                    host.lamina(&["volume", "prune", "-a", "-f", "--now"]);
+                }
                 host.sweep();
             }
             Self::Docker(daemon) => daemon.clean(),
@@ -114,7 +120,8 @@ impl Daemon {
 
     fn clean(&self) {
         let script = "ids=$(\"$0\" -H \"$1\" ps -aq); [ -z \"$ids\" ] || \"$0\" -H \"$1\" rm -f -v $ids; \
-            \"$0\" -H \"$1\" volume prune -f; \"$0\" -H \"$1\" image prune -af";
+            ids=$(\"$0\" -H \"$1\" volume ls -q); [ -z \"$ids\" ] || \"$0\" -H \"$1\" volume rm $ids; \
+            \"$0\" -H \"$1\" image prune -af";
         let mut shell = Command::new("bash");
         shell.args(["-c", script, CLIENT]).arg(self.address());
         let _ = shell.stdout(Stdio::null()).stderr(Stdio::null()).status();

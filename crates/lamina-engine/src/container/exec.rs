@@ -134,10 +134,12 @@ impl ExecError {
         }
     }
 
-    /// Returns the exit code of the command: 126 or 127 where the program is to blame, else 1.
+    /// Returns the exit code of the command: 126 or 127 where the program, its user or its
+    /// directory is to blame, else 1.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Session(SessionError::Failed(failure)) => failure.code,
+            Self::User(_) | Self::Process(_) => 126,
             _ => 1,
         }
     }

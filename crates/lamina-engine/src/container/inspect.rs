@@ -15,8 +15,12 @@ use crate::container::list::{ListError, labels};
 use crate::container::state::ContainerState;
 use crate::process::{self, hostname, lexically};
 use crate::record::Record;
-use crate::request::{NamespaceMode, NetworkMode, SeccompMode};
+use crate::request::{NamespaceMode, NetworkMode};
 use crate::volumes;
+
+mod host_config;
+
+use host_config::{host_config, none_if_empty};
 
 /// Why a container cannot be inspected.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +69,12 @@ pub struct ContainerInspect {
     pub log_path: PathBuf,
     /// The name, with Docker's slash before it.
     pub name: String,
+    /// Labels of security modules, which Docker has and nothing here sets: empty.
+    pub mount_label: &'static str,
+    /// See `mount_label`.
+    pub process_label: &'static str,
+    /// See `mount_label`.
+    pub app_armor_profile: &'static str,
     /// How often it was restarted.
     pub restart_count: u32,
     /// The processes that were executed in it and run; `null` where there are none, as Docker's.
@@ -119,6 +129,9 @@ impl Engine {
             hosts_path: dir.join("hosts"),
             log_path: log_path(record, dir),
             name: format!("/{}", record.name),
+            mount_label: "",
+            process_label: "",
+            app_armor_profile: "",
             restart_count: state.restarts,
             exec_ids: self.running_executions(&record.id),
             driver: "overlay2",
@@ -143,7 +156,8 @@ impl Engine {
             json!({
                 "Type": "volume", "Name": volume.name,
                 "Source": volumes::data(&self.store, &volume.name),
-                "Destination": volume.target, "Driver": "local", "Mode": "",
+                "Destination": volume.target, "Driver": "local",
+                "Mode": if volume.read_only { "ro" } else { "" },
                 "RW": !volume.read_only, "Propagation": "",
             })
         });
@@ -156,7 +170,8 @@ impl Engine {
                     propagation,
                     ..
                 } => Some(json!({
-                    "Type": "bind", "Source": source, "Destination": target, "Mode": "",
+                    "Type": "bind", "Source": source, "Destination": target,
+                    "Mode": if read_only { "ro" } else { "" },
                     "RW": !read_only, "Propagation": propagation,
                 })),
                 MountKind::Tmpfs { .. } => Some(json!({
@@ -174,83 +189,11 @@ impl Engine {
     }
 }
 
-fn namespace(mode: NamespaceMode) -> &'static str {
-    match mode {
-        NamespaceMode::Private => "private",
-        NamespaceMode::Host => "host",
-    }
-}
-
-fn network_name(mode: NetworkMode) -> &'static str {
+pub(crate) fn network_name(mode: NetworkMode) -> &'static str {
     match mode {
         NetworkMode::None => "none",
         NetworkMode::Host => "host",
     }
-}
-
-fn host_config(record: &Record) -> Value {
-    let mut value = plain_host_config(record);
-    let annotations = &record.request.annotations;
-    if !annotations.is_empty() {
-        value["Annotations"] = json!(annotations);
-    }
-    value
-}
-
-fn plain_host_config(record: &Record) -> Value {
-    let request = &record.request;
-    let isolation = &request.isolation;
-    let resources = &request.resources;
-    // Docker leaves the mode of these empty where it is the default.
-    let own = |mode| match mode {
-        NamespaceMode::Private => "",
-        NamespaceMode::Host => "host",
-    };
-    json!({
-        "Binds": binds(record),
-        "VolumesFrom": none_if_empty(&request.volumes_from.iter().map(|from| {
-            from.container.clone() + from.read_only.map_or("", |ro| if ro { ":ro" } else { ":rw" })
-        }).collect::<Vec<_>>()),
-        "NetworkMode": network_name(isolation.network),
-        "AutoRemove": request.remove,
-        "CapAdd": none_if_empty(&isolation.cap_add),
-        "CapDrop": none_if_empty(&isolation.cap_drop),
-        "CgroupnsMode": namespace(isolation.cgroup),
-        "GroupAdd": none_if_empty(&request.process.group_add),
-        "IpcMode": namespace(isolation.ipc),
-        "PidMode": own(isolation.pid),
-        "UTSMode": own(isolation.uts),
-        "OomScoreAdj": request.process.oom_score_adj.unwrap_or(0),
-        "Privileged": isolation.privileged,
-        "ReadonlyRootfs": request.read_only,
-        "SecurityOpt": security_options(record),
-        "ShmSize": request.shm_size.unwrap_or(lamina_runtime::spec_default::SHM_SIZE),
-        "Sysctls": request.sysctls,
-        "Init": request.process.init,
-        "CgroupParent": request.cgroup_parent.as_deref().unwrap_or(""),
-        "CpuShares": resources.cpu_shares.unwrap_or(0),
-        "Memory": resources.memory.unwrap_or(0),
-        "MemorySwap": swap(record),
-        "MemoryReservation": resources.memory_reservation.unwrap_or(0),
-        "NanoCpus": resources.nano_cpus.unwrap_or(0),
-        "CpuQuota": resources.cpu_quota.unwrap_or(0),
-        "CpuPeriod": resources.cpu_period.unwrap_or(0),
-        "BlkioWeight": resources.blkio_weight.unwrap_or(0),
-        "CpusetCpus": resources.cpuset_cpus.as_deref().unwrap_or(""),
-        "CpusetMems": resources.cpuset_mems.as_deref().unwrap_or(""),
-        "PidsLimit": resources.pids_limit,
-        "Devices": request.devices.iter().map(|device| json!({
-            "PathOnHost": device.host, "PathInContainer": device.container,
-            "CgroupPermissions": device.permissions,
-        })).collect::<Vec<_>>(),
-        "Ulimits": request.process.ulimits.iter().map(|limit| json!({
-            "Name": limit.name, "Soft": limit.soft, "Hard": limit.hard,
-        })).collect::<Vec<_>>(),
-        "RestartPolicy": {
-            "Name": request.restart.name(), "MaximumRetryCount": request.restart.most(),
-        },
-        "LogConfig": {"Type": request.log.driver(), "Config": request.log.options},
-    })
 }
 
 /// Where the log is that others may read; that of `local` is nobody else's, as with Docker.
@@ -259,54 +202,6 @@ fn log_path(record: &Record, dir: &Path) -> PathBuf {
         Some(Format::Json) => dir.join(LOG_DIR).join(Format::Json.current()),
         _ => PathBuf::new(),
     }
-}
-
-fn swap(record: &Record) -> i64 {
-    let resources = &record.request.resources;
-    let twice = resources
-        .memory
-        .and_then(|memory| i64::try_from(memory).ok())
-        .map_or(0, |memory| memory.saturating_mul(2));
-    resources.memory_swap.unwrap_or(twice)
-}
-
-fn none_if_empty(list: &[String]) -> Option<&[String]> {
-    Some(list).filter(|list| !list.is_empty())
-}
-
-fn binds(record: &Record) -> Option<Vec<String>> {
-    let binds: Vec<String> = record
-        .request
-        .mounts
-        .iter()
-        .filter_map(|mount| match &mount.kind {
-            MountKind::Bind { source, .. } => {
-                let read_only = if mount.read_only { ":ro" } else { "" };
-                let (source, target) = (source.display(), mount.target.display());
-                Some(format!("{source}:{target}{read_only}"))
-            }
-            _ => None,
-        })
-        .collect();
-    Some(binds).filter(|binds| !binds.is_empty())
-}
-
-fn security_options(record: &Record) -> Option<Vec<String>> {
-    let isolation = &record.request.isolation;
-    let mut options = Vec::new();
-    match &isolation.seccomp {
-        SeccompMode::Default => {}
-        SeccompMode::Unconfined => options.push("seccomp=unconfined".to_owned()),
-        SeccompMode::Profile(text) => options.push(format!("seccomp={text}")),
-    }
-    if isolation.no_new_privileges {
-        options.push("no-new-privileges".to_owned());
-    }
-    if isolation.systempaths_unconfined {
-        options.push("systempaths=unconfined".to_owned());
-    }
-    options.extend(isolation.label.iter().map(|label| format!("label={label}")));
-    Some(options).filter(|options| !options.is_empty())
 }
 
 /// Docker's four paths. The tree is mounted in the container's own namespace only, so the merged
@@ -357,6 +252,7 @@ fn config(record: &Record, plan: Option<&process::ProcessPlan>) -> Value {
         &process.args
     };
     let entrypoint = process.entrypoint.as_ref().unwrap_or(&image.entrypoint);
+    let image_name = request.image.familiar();
     let mut value = json!({
         "Hostname": match request.isolation.uts {
             NamespaceMode::Private => hostname(request, &record.id),
@@ -372,7 +268,8 @@ fn config(record: &Record, plan: Option<&process::ProcessPlan>) -> Value {
         "StdinOnce": process.stdin,
         "Env": process::configured_env(request, image),
         "Cmd": none_if_empty(cmd),
-        "Image": request.image.familiar(),
+        // Docker shows a name as it was typed, and hardly anybody types the default tag.
+        "Image": image_name.strip_suffix(":latest").unwrap_or(&image_name),
         "Volumes": Some(&image.volumes).filter(|volumes| !volumes.is_empty()),
         "WorkingDir": plan.map(|plan| plan.cwd.display().to_string()),
         "Entrypoint": none_if_empty(entrypoint),

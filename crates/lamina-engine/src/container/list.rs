@@ -10,8 +10,8 @@ use std::path::PathBuf;
 
 use crate::Engine;
 use crate::container::find::{Container, FindError};
-use crate::container::start;
 use crate::container::state::ContainerState;
+use crate::container::{inspect, start};
 use crate::record::Record;
 
 /// What is shown of a container in the place of what only its record tells.
@@ -42,6 +42,10 @@ pub struct ContainerSummary {
     pub labels: BTreeMap<String, String>,
     /// What is mounted in it and where: names of volumes, and paths of this machine.
     pub mounts: Vec<(String, PathBuf)>,
+    /// How many volumes are mounted in it.
+    pub volumes: usize,
+    /// The network it is in.
+    pub network: &'static str,
 }
 
 /// Why containers cannot be listed.
@@ -145,6 +149,8 @@ fn summary(record: Record, state: ContainerState, now: Time) -> ContainerSummary
         image_id: record.image.clone(),
         labels: labels(&record.request.labels, &record.image_config),
         mounts: mounts(&record),
+        volumes: record.volumes.len(),
+        network: inspect::network_name(record.request.isolation.network),
         id: record.id,
         name: record.name,
         created: record.created,

@@ -94,6 +94,7 @@ impl Engine {
                 .map(|(_, column)| column.of(&process, &machine));
             cells.collect::<Vec<String>>()
         };
+        self.note_container(&container.record, "top", &[]);
         Ok(Top {
             processes: found.map(row).collect(),
             titles: columns.into_iter().map(|(title, _)| title).collect(),

@@ -111,10 +111,9 @@ fn defaults(request: &CreateRequest) -> Vec<Mount> {
     let mut mounts = spec_default::mounts(size.unwrap_or(spec_default::SHM_SIZE));
     for mount in &mut mounts {
         let target = mount.destination().clone();
-        if isolation.ipc == NamespaceMode::Host
-            && [Path::new("/dev/shm"), Path::new("/dev/mqueue")].contains(&target.as_path())
-        {
-            // Memory and queues of the namespace that is shared.
+        if isolation.ipc == NamespaceMode::Host && target == Path::new("/dev/shm") {
+            // The memory that is shared; the queues are those of the namespace whoever mounts
+            // them, and not every host has.
             let options = ["rbind", "rprivate", "nosuid", "noexec", "nodev"];
             *mount = build(&target, "bind", &target, &options);
         }

@@ -259,7 +259,13 @@ pub(crate) struct LogsArgs {
     #[arg(short, long)]
     pub(crate) follow: bool,
     /// Number of lines to show from the end of the logs
-    #[arg(short = 'n', long, value_name = "N", default_value = "all")]
+    #[arg(
+        short = 'n',
+        long,
+        value_name = "N",
+        default_value = "all",
+        allow_hyphen_values = true
+    )]
     pub(crate) tail: String,
     /// Show logs since timestamp (e.g. "2013-01-02T13:23:37Z") or relative (e.g. "42m")
     #[arg(long, value_name = "TIME")]

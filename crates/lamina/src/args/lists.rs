@@ -15,8 +15,8 @@ pub(crate) struct PsArgs {
     #[arg(short, long)]
     pub(crate) size: bool,
     /// Show n last created containers (includes all states)
-    #[arg(short = 'n', long, value_name = "N")]
-    pub(crate) last: Option<usize>,
+    #[arg(short = 'n', long, value_name = "N", allow_negative_numbers = true)]
+    pub(crate) last: Option<i64>,
     /// Show the latest created container (includes all states)
     #[arg(short, long)]
     pub(crate) latest: bool,

@@ -18,6 +18,9 @@ pub(crate) struct VolumeCreateArgs {
     /// Set metadata for a volume
     #[arg(long, value_name = "KEY[=VALUE]")]
     pub(crate) label: Vec<String>,
+    /// The volume's name, as it was once given
+    #[arg(long = "name", value_name = "NAME", hide = true)]
+    pub(crate) old_name: Option<String>,
     /// The volume's name
     #[arg(value_name = "VOLUME")]
     pub(crate) name: Option<String>,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use lamina_engine::{Engine, RemoveOptions, StartOptions};
+use lamina_engine::{Engine, RemoveOptions, StartError, StartOptions};
 use lamina_store::Removal;
 use lamina_types::explain::Explainer;
 use lamina_types::{ContainerId, ErrorKind, Signal};
@@ -89,7 +89,11 @@ impl Verb for StartArgs {
                         engine.start(&id, &options, &mut Explainer::off()).map(Some)
                     }
                 };
-                started.map_err(start_failed)
+                match started {
+                    // What runs needs no start; what is paused is not started by this.
+                    Err(StartError::Running(_)) if !is_paused(&engine, &id) => Ok(None),
+                    other => other.map_err(start_failed),
+                }
             });
             match started {
                 Ok(running) => {
@@ -107,10 +111,16 @@ impl Verb for StartArgs {
     }
 }
 
+fn is_paused(engine: &Engine, id: &ContainerId) -> bool {
+    let inspect = engine.inspect(id);
+    inspect.is_ok_and(|inspect| inspect.state["Paused"] == true)
+}
+
 impl StartArgs {
     fn attach(&self, app: &App) -> Outcome<u8> {
         let [name] = &self.containers[..] else {
-            return Err(Failure::usage(
+            return Err(Failure::said(
+                ErrorKind::InvalidArgument,
                 "you cannot start and attach multiple containers at once",
             ));
         };
@@ -131,10 +141,7 @@ impl StartArgs {
         };
         let running = engine
             .start(&id, &options, &mut explainer)
-            .map_err(|error| {
-                let code = error.exit_code();
-                start_failed(error).exits(code)
-            })?;
+            .map_err(start_failed)?;
         attached(
             &engine,
             running,

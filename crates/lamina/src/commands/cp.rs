@@ -52,6 +52,9 @@ impl Verb for CpArgs {
     fn run(self, app: &App) -> Outcome<u8> {
         let engine = app.engine()?;
         let bytes = match (end(&self.from), end(&self.to)) {
+            (End::Container(_, ""), _) | (_, End::Container(_, "")) => {
+                return Err(said("the path in the container cannot be empty"));
+            }
             (End::Container(..), End::Container(..)) => {
                 return Err(said("copying between containers is not supported"));
             }

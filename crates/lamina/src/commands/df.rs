@@ -61,6 +61,10 @@ impl Verb for DfArgs {
                 .render(&COLUMNS, &ledger.rows())
                 .map_err(bad_format)?,
             (true, Format::Json) => format!("{}\n", ledger.document()),
+            (true, Format::Template(template)) => {
+                let text = template.render(&ledger.document()).map_err(bad_format)?;
+                ui::escape_lines(&text).into_owned() + "\n"
+            }
             (true, _) => ui::escape_lines(&ledger.tables()).into_owned(),
         };
         ui::out(&text)?;

@@ -2,6 +2,8 @@
 
 mod filter;
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use lamina_monitor::Time;
@@ -12,7 +14,7 @@ use serde_json::{Value, json};
 use crate::app::App;
 use crate::args::EventsArgs;
 use crate::cli::Verb;
-use crate::commands::format::bad_format;
+use crate::commands::format::{bad_format, template};
 use crate::exit_codes;
 use crate::failure::{Failure, Outcome};
 use crate::template::Template;
@@ -25,7 +27,7 @@ impl Verb for EventsArgs {
         let filters = Filter::parse_all(&self.filter)?;
         let template = match self.format.as_deref() {
             None | Some("" | "json") => None,
-            Some(text) => Some(Template::parse(text).map_err(bad_format)?),
+            Some(text) => Some(checked(text)?),
         };
         let now = Timestamp::now();
         let since = self.since.as_deref().map(|text| moment(text, now));
@@ -43,7 +45,7 @@ impl Verb for EventsArgs {
             }
             let line = match &template {
                 Some(template) => {
-                    let shown = template.render(&document(&event)).map_err(bad_format)?;
+                    let shown = template.render(&fields(&event)).map_err(bad_format)?;
                     ui::escape_lines(&shown).into_owned()
                 }
                 None if self.format.as_deref() == Some("json") => document(&event).to_string(),
@@ -63,6 +65,35 @@ impl EventsArgs {
             .map(|text| ui::parse_moment(text, now));
         matches!(until, Some(Ok(until)) if until <= now)
     }
+}
+
+/// Reads a template and tries it on an event, so that a typing mistake does not wait for one.
+fn checked(text: &str) -> Outcome<Template> {
+    let template = template(text)?;
+    let attributes = BTreeMap::from(["name", "image"].map(|name| (name.to_owned(), String::new())));
+    let event = Event::now(Kind::Container, "", "", attributes);
+    let tried = template.render(&fields(&event));
+    match tried {
+        // What an event has no attribute for, another may have.
+        Err(error) if !text.contains("Attributes") => {
+            Err(bad_format(error).exits(exit_codes::TEMPLATE))
+        }
+        _ => Ok(template),
+    }
+}
+
+/// Returns an event as templates see it: under the names of the API too, and in capitals.
+fn fields(event: &Event) -> Value {
+    let mut document = document(event);
+    if let Some(fields) = document.as_object_mut() {
+        let names = ["status", "id", "from", "scope", "time", "timeNano"];
+        let capitals = ["Status", "ID", "From", "Scope", "Time", "TimeNano"];
+        for (name, capital) in names.into_iter().zip(capitals) {
+            let value = fields.get(name).cloned().unwrap_or_else(|| "".into());
+            fields.insert(capital.to_owned(), value);
+        }
+    }
+    document
 }
 
 fn moment(text: &str, now: Timestamp) -> Outcome<Time> {

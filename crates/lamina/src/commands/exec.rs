@@ -20,9 +20,13 @@ impl Verb for ExecArgs {
         let [container, args @ ..] = self.words.as_slice() else {
             return Err(Failure::usage("no container"));
         };
+        if container.starts_with('-') {
+            // A flag that is not known is taken for the container; no name begins like that.
+            return Err(Failure::usage(format!("unknown flag: {container}")));
+        }
         let request = ExecRequest {
             args: args.to_vec(),
-            env: request::variables(&self.env, &self.env_file, &app.environment)?,
+            env: self.variables(app)?,
             workdir: self.workdir.clone(),
             user: request::user(self.user.as_deref())?,
             tty: self.tty,
@@ -56,6 +60,17 @@ impl Verb for ExecArgs {
                 Ok(exit_codes::SUCCESS)
             }
         }
+    }
+}
+
+impl ExecArgs {
+    /// Reads the variables; a file that cannot be read is no mistake in the flags.
+    fn variables(&self, app: &App) -> Outcome<Vec<String>> {
+        let none: [&str; 0] = [];
+        let mut variables = request::variables(&[], &self.env_file, &app.environment)
+            .map_err(|failure| failure.exits(exit_codes::FAILED))?;
+        variables.extend(request::variables(&self.env, &none, &app.environment)?);
+        Ok(variables)
     }
 }
 

@@ -61,6 +61,12 @@ impl ForwardedSignals {
     }
 }
 
+/// Reads `--detach-keys`.
+pub(crate) fn keys(text: &str) -> Outcome<DetachKeys> {
+    text.parse::<DetachKeys>()
+        .map_err(|error| Failure::new(error, ErrorKind::InvalidArgument))
+}
+
 impl Foreground {
     /// Checks that the terminal is one where one is needed.
     pub(crate) fn new(stdin: bool, tty: bool, keys: &str, forward: bool) -> Outcome<Self> {
@@ -70,9 +76,7 @@ impl Foreground {
                     .hint("without a terminal use -i alone"),
             );
         }
-        let keys = keys.parse::<DetachKeys>().map_err(|error| {
-            Failure::new(error, ErrorKind::InvalidArgument).exits(exit_codes::ENGINE)
-        })?;
+        let keys = self::keys(keys)?;
         Ok(Self {
             stdin,
             stdout: true,

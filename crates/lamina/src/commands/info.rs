@@ -32,6 +32,7 @@ fn document(info: &Info) -> Value {
     json!({
         "Containers": info.containers,
         "ContainersRunning": info.running,
+        "ContainersPaused": info.paused,
         "ContainersStopped": info.stopped,
         "Images": info.images,
         "ServerVersion": VERSION,
@@ -39,7 +40,7 @@ fn document(info: &Info) -> Value {
         "StorageMode": info.storage_mode,
         "StorageReason": info.storage_reason,
         "LoggingDriver": "json-file",
-        "Plugins": {"Log": info.log_drivers, "Volume": ["local"]},
+        "Plugins": {"Log": info.log_drivers, "Volume": ["local"], "Network": ["host", "none"]},
         "CgroupVersion": info.cgroup_version.to_string(),
         "SecurityOptions": info.security,
         "MissingProtections": info.missing,
@@ -52,14 +53,19 @@ fn document(info: &Info) -> Value {
         "Name": info.hostname,
         "RootDir": info.root,
         "RunDir": info.run,
+        "DockerRootDir": info.root,
+        "LoggingDriver": "json-file",
+        "LiveRestoreEnabled": true,
+        "Warnings": null,
     })
 }
 
 fn lines(info: &Info) -> String {
-    let fields: [(&str, String); 18] = [
+    let fields: [(&str, String); 19] = [
         ("Version", VERSION.to_owned()),
         ("Containers", info.containers.to_string()),
         (" Running", info.running.to_string()),
+        (" Paused", info.paused.to_string()),
         (" Stopped", info.stopped.to_string()),
         ("Images", info.images.to_string()),
         ("Storage Mode", info.storage_mode.clone()),

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::app::App;
 use crate::args::InspectArgs;
 use crate::cli::Verb;
-use crate::commands::format::render_one;
+use crate::commands::format::{indented, render_one, template};
 use crate::commands::volume_ls;
 use crate::exit_codes;
 use crate::failure::{Failure, Outcome};
@@ -56,9 +56,9 @@ impl Verb for InspectArgs {
             Some("image") => Kind::Image,
             Some("volume") => Kind::Volume,
             Some(other) => {
-                return Err(Failure::usage(format!(
-                    "invalid argument {other:?} for --type: expected container, image or volume"
-                )));
+                let text = format!("{other:?} is not a valid value for --type");
+                let failure = Failure::said(ErrorKind::InvalidArgument, text);
+                return Err(failure.hint("known are container, image, volume"));
             }
         };
         inspect(app, kind, self.size, self.format.as_deref(), &self.names)
@@ -101,12 +101,24 @@ pub(super) fn inspect(
         }
     }
     let text = match format {
-        None => serde_json::to_string_pretty(&documents).unwrap_or_default() + "\n",
+        None | Some("") => indented(&documents),
         Some("json") => serde_json::to_string(&documents).unwrap_or_default() + "\n",
         Some(format) => {
             let mut text = String::new();
             for document in &documents {
-                text += &render_one(format, document)?;
+                match render_one(format, document) {
+                    Ok(line) => text += &line,
+                    // As Docker does it, what was shown before stays shown.
+                    Err(failure) => {
+                        ui::out(&text)?;
+                        return Err(failure);
+                    }
+                }
+            }
+            // Docker ends what it shows with a line, even where that is nothing.
+            if documents.is_empty() {
+                template(format)?;
+                text.push('\n');
             }
             text
         }

@@ -156,7 +156,7 @@ fn write(stream: Stream, bytes: &[u8]) -> Outcome {
     }
 }
 
-/// Reads `--tail`; what is no number is everything, as with Docker.
+/// Reads `--tail`; what is no number, or a negative one, is everything, as with Docker.
 fn tail(text: &str) -> Option<u64> {
     text.parse().ok()
 }

@@ -210,8 +210,10 @@ fn said(pruned: &Pruned) -> String {
         true => String::new(),
         false => format!("Deleted {title}:\n{}\n\n", lines.join("\n")),
     };
-    let images = pruned.images.iter().map(|line| {
-        let text = line.to_string();
+    let images = pruned.images.iter().map(ToString::to_string);
+    // One that nobody named is kept under a name that nobody typed.
+    let images = images.filter(|line| !line.contains(" none.invalid/none@"));
+    let images = images.map(|text| {
         // Docker writes these two words in lower case here, and capitalised in `rmi`.
         let (first, rest) = text.split_at(1);
         first.to_lowercase() + rest

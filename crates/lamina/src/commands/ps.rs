@@ -22,7 +22,7 @@ use filter::Filter;
 const COMMAND_SHOWN: usize = 20;
 
 /// The fields, with the headers of those that tables are made of.
-const COLUMNS: [Column; 13] = [
+const COLUMNS: [Column; 14] = [
     Column {
         field: "ID",
         header: "CONTAINER ID",
@@ -68,6 +68,10 @@ const COLUMNS: [Column; 13] = [
         header: "MOUNTS",
     },
     Column {
+        field: "LocalVolumes",
+        header: "LOCAL VOLUMES",
+    },
+    Column {
         field: "Networks",
         header: "NETWORKS",
     },
@@ -104,23 +108,33 @@ impl Verb for PsArgs {
             (_, format) => Format::parse(format, columns),
         }
         .map_err(bad_format)?;
-        let last = if self.latest { Some(1) } else { self.last };
+        // As in Docker, less than one is no number of containers.
+        let wanted = self.last.and_then(|last| usize::try_from(last).ok());
+        let last = if self.latest {
+            Some(1)
+        } else {
+            wanted.filter(|last| *last > 0)
+        };
+        let wants_size = |format: &String| format.contains(".Size");
+        let size = self.size || (!self.quiet && self.format.as_ref().is_some_and(wants_size));
         // Asking for a state is asking for containers in it, running or not.
         let all = self.all || last.is_some() || filters.iter().any(Filter::names_a_state);
         let engine = app.engine()?;
-        let list = engine.list(all).map_err(Failure::from)?;
+        // One that others are compared with need not run.
+        let compares = filters.iter().any(Filter::compares);
+        let list = engine.list(all || compares).map_err(Failure::from)?;
+        Filter::check_others(&filters, &list)?;
         let now = Timestamp::now();
         let shown = list
             .iter()
+            .filter(|container| all || container.state.status.is_running())
             .filter(|container| Filter::accept(&filters, container, &list))
             .take(last.unwrap_or(usize::MAX));
         let rows: Vec<Map<String, Value>> = shown
             .map(|container| {
                 let mut row = row(container, self.no_trunc, now);
                 // One that goes meanwhile has no size.
-                if self.size
-                    && let Ok(size) = engine.size(&container.id)
-                {
+                if size && let Ok(size) = engine.size(&container.id) {
                     row.insert("Size".to_owned(), shown_size(&size).into());
                 }
                 row
@@ -157,7 +171,8 @@ fn row(container: &ContainerSummary, whole: bool, now: Timestamp) -> Map<String,
         "Names": container.name.as_str(),
         "Labels": label_list(&container.labels),
         "Mounts": mounts(container, whole),
-        "Networks": "",
+        "LocalVolumes": container.volumes.to_string(),
+        "Networks": container.network,
         "Size": "",
         "Label": container.labels,
     });
@@ -182,9 +197,14 @@ fn mounts(container: &ContainerSummary, whole: bool) -> String {
     shown.collect::<Vec<_>>().join(",")
 }
 
-/// Shows a command in quotes, as Docker does.
+/// Shows a command in quotes, as Docker does: an argument with spaces is quoted, too.
 fn command(words: &[String], whole: bool) -> String {
-    let line = words.join(" ");
+    let quoted = |(at, word): (usize, &String)| match at > 0 && word.contains(' ') {
+        true => format!("'{word}'"),
+        false => word.clone(),
+    };
+    let line: Vec<String> = words.iter().enumerate().map(quoted).collect();
+    let line = line.join(" ");
     let shown = match line.char_indices().nth(COMMAND_SHOWN - 1) {
         Some((at, c)) if !whole && at + c.len_utf8() < line.len() => format!("{}…", &line[..at]),
         _ => line,
@@ -199,8 +219,11 @@ mod tests {
     #[test]
     fn long_commands_are_cut_as_docker_cuts_them() {
         let words = ["sh", "-c", "echo a long command line"].map(str::to_owned);
-        assert_eq!(command(&words, false), "\"sh -c echo a long c…\"");
-        assert_eq!(command(&words, true), "\"sh -c echo a long command line\"");
+        assert_eq!(command(&words, false), "\"sh -c 'echo a long …\"");
+        assert_eq!(
+            command(&words, true),
+            "\"sh -c 'echo a long command line'\""
+        );
         assert_eq!(
             command(&["x".repeat(20)], false),
             format!("\"{}\"", "x".repeat(20))

@@ -13,7 +13,7 @@ use crate::app::{App, Pulling};
 use crate::args::{ContainerArgs, CreateArgs, RunArgs, Stream};
 use crate::cli::Verb;
 use crate::commands::containers::ended;
-use crate::commands::foreground::{Foreground, ForwardedSignals};
+use crate::commands::foreground::{self, Foreground, ForwardedSignals};
 use crate::config::Config;
 use crate::exit_codes;
 use crate::failure::{Failure, Outcome};
@@ -40,9 +40,8 @@ impl Verb for CreateArgs {
 impl Verb for RunArgs {
     fn run(self, app: &App) -> Outcome<u8> {
         if self.detach && !self.attach.is_empty() {
-            return Err(Failure::usage(
-                "conflicting options: cannot specify both --attach and --detach",
-            ));
+            let text = "conflicting options: cannot specify both --attach and --detach";
+            return Err(Failure::said(ErrorKind::InvalidArgument, text));
         }
         let config = app.config()?;
         let request = meant(&self.container, app, &config)
@@ -67,6 +66,7 @@ impl Verb for RunArgs {
             None => Explainer::off(),
         };
         let outcome = self.start(app, &engine, &request, explain.as_ref(), &mut explainer);
+        let id = outcome.as_ref().ok().map(|running| running.id.clone());
         let outcome = outcome.and_then(|running| match foreground {
             None => detached(running),
             Some(foreground) => {
@@ -83,6 +83,9 @@ impl Verb for RunArgs {
             }
         });
         drop(explainer);
+        if let Some(id) = id.filter(|_| !self.shows_output()) {
+            ui::out(&format!("{id}\n"))?;
+        }
         if let Some(printer) = explain {
             printer.finish();
         }
@@ -95,8 +98,15 @@ impl RunArgs {
     fn foreground(&self) -> Outcome<Foreground> {
         let wanted = |stream| self.attach.is_empty() || self.attach.contains(&stream);
         let stdin = self.container.interactive && wanted(Stream::Stdin);
+        foreground::keys(&self.detach_keys).map_err(|failure| failure.exits(exit_codes::ENGINE))?;
         Foreground::new(stdin, self.container.tty, &self.detach_keys, self.sig_proxy)
             .map(|f| f.with_output(wanted(Stream::Stdout), wanted(Stream::Stderr)))
+    }
+
+    /// Returns whether what the container prints is seen here; else its id is, as `-d` shows it.
+    fn shows_output(&self) -> bool {
+        let outputs = [Stream::Stdout, Stream::Stderr];
+        self.detach || self.attach.is_empty() || outputs.iter().any(|one| self.attach.contains(one))
     }
 
     fn start(

@@ -17,7 +17,9 @@ use crate::exit_codes;
 use crate::failure::{Failure, Outcome};
 use crate::ui::{self, Column, Format};
 
-/// CPU use is measured over this time, and shown anew as often.
+/// Over how long CPU use is measured at first, so that there are figures soon.
+const FIRST: Duration = Duration::from_millis(100);
+/// CPU use is then measured over this time, and shown anew as often.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 const COLUMNS: [Column; 9] = [
@@ -44,8 +46,10 @@ impl Verb for StatsArgs {
         let format = Format::parse(self.format.as_deref(), &TABLE).map_err(bad_format)?;
         let engine = app.engine()?;
         let mut before = self.samples(&engine)?;
+        let mut interval = FIRST;
         loop {
-            sleep(INTERVAL);
+            sleep(interval);
+            interval = INTERVAL;
             let now = self.samples(&engine)?;
             let rows: Vec<Map<String, Value>> = now
                 .iter()

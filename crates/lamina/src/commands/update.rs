@@ -6,6 +6,7 @@ use crate::app::App;
 use crate::args::{UpdateArgs, UpdateLimitArgs};
 use crate::cli::Verb;
 use crate::commands::containers::each;
+use crate::exit_codes;
 use crate::failure::{Failure, Outcome};
 use crate::request::{resources, restart_policy};
 
@@ -18,7 +19,9 @@ impl Verb for UpdateArgs {
             ));
         }
         let limits = resources(&self.limits)?;
-        let restart = self.restart.as_deref().map(restart_policy).transpose()?;
+        let restart = self.restart.as_deref().map(restart_policy).transpose();
+        // A policy is judged when it is applied, not when it is typed.
+        let restart = restart.map_err(|failure| failure.exits(exit_codes::FAILED))?;
         each(app, &self.containers, |engine, id| {
             engine.update(id, &limits, restart).map_err(Failure::from)?;
             Ok(None)

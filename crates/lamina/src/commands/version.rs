@@ -44,7 +44,7 @@ impl Verb for VersionArgs {
 impl Verb for MarkdownHelpArgs {
     fn run(self, _app: &App) -> Outcome<u8> {
         let mut text = String::from(
-            "# The command line\n\nMade by `lamina __markdown-help`; do not edit.\n\nExit statuses: 0 done; 1 a command failed, or had the wrong number of arguments; 4 `fsck`\nleft damage; 125 `run` failed before the program was started, or a flag made no sense; 126 the program cannot be executed; 127 it was not\nfound; 128 + n it was killed by signal n; anything else is the program's own.\n",
+            "# The command line\n\nMade by `lamina __markdown-help`; do not edit.\n\nExit statuses: 0 done; 1 a command failed, or had the wrong number of arguments; 4 `fsck`\nleft damage; 64 a template for one thing was malformed; 125 `run` failed before the program was started, or a flag made no sense; 126 the program cannot be executed; 127 it was not\nfound; 128 + n it was killed by signal n; anything else is the program's own.\n",
         );
         let mut root = cli::command();
         root.build();

@@ -45,8 +45,15 @@ impl Verb for VolumeCreateArgs {
             };
             texts.iter().map(pair).collect()
         };
+        let name = match (self.old_name, self.name) {
+            (Some(_), Some(_)) => {
+                let text = "conflicting options: either specify --name or a positional argument";
+                return Err(Failure::said(ErrorKind::InvalidArgument, text));
+            }
+            (old, new) => old.or(new),
+        };
         let request = VolumeRequest {
-            name: self.name.filter(|name| !name.is_empty()),
+            name: name.filter(|name| !name.is_empty()),
             driver: Some(self.driver),
             options: pairs(&self.opt),
             labels: pairs(&self.label),

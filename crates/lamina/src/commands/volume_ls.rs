@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::app::App;
 use crate::args::{VolumeInspectArgs, VolumeLsArgs};
 use crate::cli::Verb;
-use crate::commands::format::{bad_format, label_list};
+use crate::commands::format::{bad_format, filter_pair, label_list};
 use crate::commands::inspect::{Kind, inspect};
 use crate::commands::volume::failed;
 use crate::exit_codes;
@@ -136,7 +136,7 @@ impl Filter {
             Failure::said(ErrorKind::InvalidArgument, text)
                 .hint("known are dangling=, driver=, label=, name=")
         };
-        let (key, value) = text.split_once('=').ok_or_else(fail)?;
+        let (key, value) = filter_pair(text)?;
         Ok(match key {
             "dangling" => Self::Dangling(match value {
                 "1" | "true" => true,
@@ -194,10 +194,10 @@ pub(super) fn document(engine: &Engine, name: &str) -> Outcome<Value> {
     Ok(json!({
         "CreatedAt": created.map(|made| made.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()),
         "Driver": "local",
-        "Labels": Some(&labels).filter(|labels| !labels.is_empty()),
+        "Labels": labels,
         "Mountpoint": volume.mountpoint,
         "Name": volume.name,
-        "Options": Some(&volume.options).filter(|options| !options.is_empty()),
+        "Options": volume.options,
         "Scope": "local",
     }))
 }

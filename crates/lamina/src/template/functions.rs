@@ -5,6 +5,20 @@ use std::cmp::Ordering;
 use serde_json::Value;
 
 use super::TemplateError;
+use super::escape;
+use super::printf::printf;
+
+/// The names of all functions.
+const NAMES: [&str; 26] = [
+    "json", "upper", "lower", "title", "join", "split", "truncate", "pad", "len", "index", "slice",
+    "print", "println", "printf", "html", "js", "urlquery", "not", "and", "or", "eq", "ne", "lt",
+    "le", "gt", "ge",
+];
+
+/// Returns whether there is such a function.
+pub(super) fn is_known(name: &str) -> bool {
+    NAMES.contains(&name)
+}
 
 /// Calls a function.
 pub(super) fn call(name: &str, arguments: &[Value]) -> Result<Value, TemplateError> {
@@ -33,13 +47,16 @@ pub(super) fn call(name: &str, arguments: &[Value]) -> Result<Value, TemplateErr
         }
         ("len", [value]) => length(value),
         ("index", [value, keys @ ..]) => index(value, keys),
-        ("print" | "println", values) => {
+        ("slice", [value, bounds @ ..]) => slice(value, bounds),
+        ("print", values) => Ok(print(values).into()),
+        ("println", values) => {
             let words: Vec<String> = values.iter().map(show).collect();
-            let end = if name == "println" { "\n" } else { "" };
-            let between = if name == "println" { " " } else { "" };
-            Ok((words.join(between) + end).into())
+            Ok((words.join(" ") + "\n").into())
         }
         ("printf", [Value::String(format), values @ ..]) => printf(format, values).map(Into::into),
+        ("html", values) => Ok(escape::html(&print(values)).into()),
+        ("js", values) => Ok(escape::js(&print(values)).into()),
+        ("urlquery", values) => Ok(escape::query(&print(values)).into()),
         ("not", [value]) => Ok((!is_true(value)).into()),
         ("and", [_, ..]) => Ok(first_or_last(arguments, false)),
         ("or", [_, ..]) => Ok(first_or_last(arguments, true)),
@@ -53,7 +70,8 @@ pub(super) fn call(name: &str, arguments: &[Value]) -> Result<Value, TemplateErr
         ("ge", [a, b]) => Ok((order(a, b)? != Ordering::Less).into()),
         (
             "json" | "upper" | "lower" | "title" | "join" | "split" | "truncate" | "pad" | "len"
-            | "index" | "printf" | "not" | "and" | "or" | "eq" | "ne" | "lt" | "le" | "gt" | "ge",
+            | "index" | "slice" | "printf" | "not" | "and" | "or" | "eq" | "ne" | "lt" | "le"
+            | "gt" | "ge",
             _,
         ) => Err(fail(&format!("wrong arguments for {name}"))),
         _ => Err(fail(&format!("function {name:?} not defined"))),
@@ -137,6 +155,43 @@ fn length(value: &Value) -> Result<Value, TemplateError> {
     }
 }
 
+/// `slice x 1 3` is `x[1:3]`; of a string its bytes, which must be whole characters.
+fn slice(value: &Value, bounds: &[Value]) -> Result<Value, TemplateError> {
+    let outside = || fail("slice: index out of range");
+    let length = match value {
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.len(),
+        _ => return Err(fail("slice of neither text nor list")),
+    };
+    let (from, to) = match bounds {
+        [] => (0, length),
+        [from] => (number(from)?, length),
+        [from, to] => (number(from)?, number(to)?),
+        _ => return Err(fail("wrong arguments for slice")),
+    };
+    match value {
+        Value::String(text) => text.get(from..to).map(Value::from).ok_or_else(outside),
+        Value::Array(items) => {
+            let part = items.get(from..to).ok_or_else(outside)?;
+            Ok(Value::Array(part.to_vec()))
+        }
+        _ => Err(outside()),
+    }
+}
+
+/// Go's `print`: a space between two values where neither is text.
+fn print(values: &[Value]) -> String {
+    let mut text = String::new();
+    for (at, value) in values.iter().enumerate() {
+        let before = at.checked_sub(1).and_then(|before| values.get(before));
+        if before.is_some_and(|before| !before.is_string() && !value.is_string()) {
+            text.push(' ');
+        }
+        text.push_str(&show(value));
+    }
+    text
+}
+
 fn index(value: &Value, keys: &[Value]) -> Result<Value, TemplateError> {
     let mut value = value;
     for key in keys {
@@ -174,31 +229,4 @@ fn order(a: &Value, b: &Value) -> Result<Ordering, TemplateError> {
             .ok_or_else(|| fail("incomparable numbers")),
         _ => Err(fail("incompatible types for comparison")),
     }
-}
-
-/// `%s %v %d %q %%`, without widths.
-fn printf(format: &str, values: &[Value]) -> Result<String, TemplateError> {
-    let mut output = String::new();
-    let mut values = values.iter();
-    let mut chars = format.chars();
-    while let Some(c) = chars.next() {
-        if c != '%' {
-            output.push(c);
-            continue;
-        }
-        let verb = chars.next();
-        if verb == Some('%') {
-            output.push('%');
-            continue;
-        }
-        let value = values
-            .next()
-            .ok_or_else(|| fail("printf: too few arguments"))?;
-        match verb {
-            Some('s' | 'v' | 'd' | 't') => output.push_str(&show(value)),
-            Some('q') => output.push_str(&Value::from(show(value)).to_string()),
-            _ => return Err(fail("printf: only %s %v %d %t %q %% are supported")),
-        }
-    }
-    Ok(output)
 }

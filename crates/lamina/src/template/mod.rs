@@ -1,15 +1,17 @@
 //! The subset of Go's `text/template` that `--format` is used with.
 //!
 //! Fields (`{{.State.Pid}}`), pipelines, variables, `if`/`else if`/`else`, `range`, `with`,
-//! comparison and Docker's functions (`json`, `join`, `upper`, `lower`, `title`, `split`,
-//! `truncate`, `pad`) over a JSON document. A call of a map with an argument looks the argument
+//! comparison, Go's functions (`index`, `slice`, `printf`, …) and Docker's (`json`, `join`, `upper`,
+//! `lower`, `title`, `split`, `truncate`, `pad`) over a JSON document. A call of a map with an argument looks the argument
 //! up, which is what Docker's `{{.Label "x"}}` means. A missing field is an error and not
 //! `<no value>`: a misspelled field should not look like an empty one.
 
+mod escape;
 mod eval;
 mod functions;
 mod lex;
 mod parse;
+mod printf;
 
 use serde_json::Value;
 
@@ -38,11 +40,16 @@ pub(crate) struct Template {
 }
 
 impl Template {
-    /// Parses a template; `\t` and `\n` typed as two characters are a tab and a newline.
+    /// Parses a template.
     pub(crate) fn parse(text: &str) -> Result<Self, TemplateError> {
-        let text = text.replace("\\t", "\t").replace("\\n", "\n");
-        let nodes = parse::parse(lex::lex(&text)?)?;
+        let nodes = parse::parse(lex::lex(text)?)?;
         Ok(Self { nodes })
+    }
+
+    /// Parses a template of lists, as Docker does it: `\t` and `\n` typed as two characters are a
+    /// tab and a newline.
+    pub(crate) fn parse_row(text: &str) -> Result<Self, TemplateError> {
+        Self::parse(&text.replace("\\t", "\t").replace("\\n", "\n"))
     }
 
     /// Renders the template over a document.

@@ -1,5 +1,6 @@
 //! Tokens to a tree.
 
+use super::functions::is_known;
 use super::lex::{Piece, Token, syntax};
 use super::{DEPTH_MAX, TemplateError};
 
@@ -225,7 +226,11 @@ fn commands(tokens: &[Token], at: &mut usize, depth: usize) -> Result<Pipeline, 
                 "true" => Operand::Bool(true),
                 "false" => Operand::Bool(false),
                 "nil" => Operand::Nil,
-                _ => Operand::Function(word.clone()),
+                name if is_known(name) => Operand::Function(word.clone()),
+                name => {
+                    let name: String = name.chars().take(80).collect();
+                    return Err(syntax(&format!("function {name:?} not defined")));
+                }
             },
             Token::Text(text) => Operand::Text(text.clone()),
             Token::Number(number) => Operand::Number(*number),

@@ -25,7 +25,7 @@ fn renders_what_people_type() {
         ("plain", "plain"),
         ("{{.ID}}: {{.Names}}", "abc123: web"),
         ("{{ .State.Pid }}", "7"),
-        ("{{.ID}}\\t{{.Names}}\\n", "abc123\tweb\n"),
+        ("{{.ID}}\\t{{.Names}}", "abc123\\tweb"),
         ("{{json .Config.Env}}", r#"["A=1","B=2"]"#),
         ("{{.Config.Env}}", "[A=1 B=2]"),
         ("{{.Config.Labels}}", "map[com.x:y z:w]"),
@@ -69,6 +69,8 @@ fn renders_what_people_type() {
         ("{{printf \"%s-%d%%\" .ID .Size}}", "abc123-42%"),
         ("{{split \"a:b\" \":\"}}", "[a b]"),
         ("{{truncate .ID 3}}", "abc"),
+        ("{{slice .ID 1 3}} {{slice .Config.Env 1}}", "bc [B=2]"),
+        ("{{print 1 2 \"x\" \"y\" true}}", "1 2xytrue"),
         ("{{pad .ID 1 2}}|", " abc123  |"),
         ("{{`raw`}}", "raw"),
     ] {
@@ -104,7 +106,8 @@ fn refuses_what_cannot_be_meant() {
         "{{..}}",
         "{{.ID .Names}}",
         "{{template \"x\"}}",
-        "{{printf \"%x\" 1}}",
+        "{{printf \"%k\" 1}}",
+        "{{slice .ID 2 9}}",
         "{{lt 1 \"a\"}}",
         "{{/* x",
     ] {

@@ -31,8 +31,9 @@ pub(crate) type FormatError = TemplateError;
 impl Format {
     /// Reads `--format`; `columns` is the table that `table`, or nothing, means.
     pub(crate) fn parse(text: Option<&str>, columns: &[&str]) -> Result<Self, FormatError> {
-        let table =
-            |row: String| -> Result<Self, FormatError> { Ok(Self::Table(Template::parse(&row)?)) };
+        let table = |row: String| -> Result<Self, FormatError> {
+            Ok(Self::Table(Template::parse_row(&row)?))
+        };
         match text.map(str::trim) {
             None | Some("" | "table") => {
                 let cells: Vec<String> = columns
@@ -46,7 +47,7 @@ impl Format {
                 Some(row) if row.starts_with([' ', '\t', '\\']) => {
                     table(row.trim_start().to_owned())
                 }
-                _ => Ok(Self::Template(Template::parse(text)?)),
+                _ => Ok(Self::Template(Template::parse_row(text)?)),
             },
         }
     }
@@ -101,7 +102,15 @@ fn header_line(
             header.insert(key.clone(), key.to_uppercase().into());
         }
     }
-    header.insert("Label".to_owned(), Value::Object(Map::new()));
+    // A label is headed by its own name, as in Docker: by what stands after the last dot.
+    let labels = rows.iter().filter_map(|row| row.get("Label")?.as_object());
+    let names = labels.flat_map(Map::keys);
+    let names = names.map(|name| {
+        let shown = name.rsplit('.').next().unwrap_or(name);
+        (name.clone(), shown.replace(['-', '_'], " ").into())
+    });
+    let names: Map<String, Value> = names.collect();
+    header.insert("Label".to_owned(), Value::Object(names));
     template.render(&Value::Object(header))
 }
 

@@ -20,7 +20,10 @@ pub(crate) struct TimeError(String);
 /// `now`.
 pub(crate) fn parse_moment(text: &str, now: Timestamp) -> Result<Timestamp, TimeError> {
     let fail = || TimeError(text.chars().take(80).collect());
-    if let Ok(duration) = parse_duration(text) {
+    // `0` is the beginning of time, as in Docker, and no duration.
+    if text != "0"
+        && let Ok(duration) = parse_duration(text)
+    {
         return now.checked_sub(duration).map_err(|_| fail());
     }
     let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
@@ -58,6 +61,8 @@ mod tests {
             ("2019-12-31", "2019-12-31T00:00:00Z"),
             ("2019-12-31T10:11", "2019-12-31T10:11:00Z"),
             ("2019-12-31T10:11:12", "2019-12-31T10:11:12Z"),
+            ("0", "1970-01-01T00:00:00Z"),
+            ("0s", "2020-01-01T12:00:00Z"),
             ("1577836800", "2020-01-01T00:00:00Z"),
             ("1577836800.5", "2020-01-01T00:00:00.5Z"),
         ] {

@@ -97,7 +97,7 @@ fn privileged_exec_says_what_dockers_says() {
     ");
     assert_snapshot!(transcript(&host, &["exec", "-u", "nobody-known", "box", "true"]), @"
     ! error: unable to find user nobody-known: no matching entries in passwd file
-    [exit 1]
+    [exit 126]
     ");
     clear(&host);
 }

@@ -28,8 +28,8 @@ fn privileged_ps() {
     assert_eq!(two.code, 4, "{two:?}");
     let format = "{{.Names}}|{{.Image}}|{{.Command}}|{{.State}}|{{.Label \"a\"}}";
     assert_snapshot!(transcript(&host, &["ps", "-a", "--format", format]), @r#"
-    two|minimal|"sh -c exit 4"|exited|
-    one|minimal|"sh -c echo \u{1b}[31m"|created|b
+    two|minimal|"sh -c 'exit 4'"|exited|
+    one|minimal|"sh -c 'echo \u{1b}[31m'"|created|b
     [exit 0]
     "#);
     assert_eq!(host.ok(&["ps", "-q"]), "");
@@ -52,7 +52,7 @@ fn privileged_ps() {
     }
     assert_snapshot!(transcript(&host, &["ps", "-f", "bogus=1"]), @r#"
     ! error: invalid filter "bogus=1"
-    ! hint: known are id=, name=, label=, status=, health=, exited=, ancestor=, before=, since=, volume=
+    ! hint: known are id=, name=, label=, status=, health=, exited=, ancestor=, before=, since=, volume=, network=, publish=, expose=, is-task=
     [exit 1]
     "#);
     let json = host.ok(&["ps", "-a", "--format", "json"]);

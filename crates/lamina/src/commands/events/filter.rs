@@ -5,6 +5,7 @@ use std::mem::discriminant;
 use lamina_monitor::events::{Event, Kind};
 use lamina_types::ErrorKind;
 
+use crate::commands::format::filter_pair;
 use crate::failure::{Failure, Outcome};
 
 /// One condition.
@@ -34,7 +35,7 @@ impl Filter {
                 "known are type=, event=, container=, image=, volume=, network=, label=, scope=",
             )
         };
-        let (key, value) = text.split_once('=').ok_or_else(fail)?;
+        let (key, value) = filter_pair(text)?;
         let owned = value.trim_start_matches('/').to_owned();
         Ok(match key {
             "type" => Self::Type(owned),

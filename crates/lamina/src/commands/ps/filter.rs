@@ -7,6 +7,7 @@ use lamina_engine::ContainerSummary;
 use lamina_types::Reference;
 
 use super::pattern::Pattern;
+use crate::commands::format::filter_pair;
 use crate::failure::{Failure, Outcome};
 
 /// One condition.
@@ -32,6 +33,12 @@ pub(super) enum Filter {
     Since(String),
     /// A volume or path that is mounted, or where.
     Volume(String),
+    /// A port that is published or exposed: none is.
+    Port,
+    /// The network, by name.
+    Network(String),
+    /// Whether it belongs to a swarm: none does.
+    Task(bool),
 }
 
 impl Filter {
@@ -45,9 +52,9 @@ impl Filter {
                 lamina_types::ErrorKind::InvalidArgument,
                 format!("invalid filter {text:?}"),
             )
-            .hint("known are id=, name=, label=, status=, health=, exited=, ancestor=, before=, since=, volume=")
+            .hint("known are id=, name=, label=, status=, health=, exited=, ancestor=, before=, since=, volume=, network=, publish=, expose=, is-task=")
         };
-        let (key, value) = text.split_once('=').ok_or_else(fail)?;
+        let (key, value) = filter_pair(text)?;
         let owned = value.to_owned();
         Ok(match key {
             "id" => Self::Id(owned),
@@ -71,6 +78,13 @@ impl Filter {
             "before" => Self::Before(owned),
             "since" => Self::Since(owned),
             "volume" => Self::Volume(owned),
+            "publish" | "expose" => Self::Port,
+            "network" => Self::Network(owned),
+            "is-task" => Self::Task(match value {
+                "1" | "true" => true,
+                "0" | "false" => false,
+                _ => return Err(fail()),
+            }),
             _ => return Err(fail()),
         })
     }
@@ -78,6 +92,29 @@ impl Filter {
     /// Returns whether the condition only makes sense for containers in any state.
     pub(super) fn names_a_state(&self) -> bool {
         matches!(self, Self::Status(_) | Self::Exited(_))
+    }
+
+    /// Returns whether the condition compares with another container.
+    pub(super) fn compares(&self) -> bool {
+        matches!(self, Self::Before(_) | Self::Since(_))
+    }
+
+    /// Checks that the containers that others are compared with are there.
+    pub(super) fn check_others(filters: &[Self], all: &[ContainerSummary]) -> Outcome {
+        let missing = filters.iter().find_map(|filter| match filter {
+            Self::Before(other) | Self::Since(other) if created(all, other).is_none() => {
+                Some(other)
+            }
+            _ => None,
+        });
+        match missing {
+            None => Ok(()),
+            Some(other) => {
+                let text = format!("no such container: {other}");
+                let failure = Failure::said(lamina_types::ErrorKind::NotFound, text);
+                Err(failure.hint("lamina ps -a shows all containers"))
+            }
+        }
     }
 
     /// Returns whether a container meets the conditions.
@@ -119,6 +156,9 @@ impl Filter {
             }
             Self::Volume(wanted) => (container.mounts.iter())
                 .any(|(source, target)| source == wanted || target == Path::new(wanted)),
+            Self::Port => false,
+            Self::Network(name) => container.network == name,
+            Self::Task(wanted) => !wanted,
             Self::Ancestor(image) => is_image(container, image),
             Self::Before(other) => {
                 created(all, other).is_some_and(|time| container.created.as_str() < time)

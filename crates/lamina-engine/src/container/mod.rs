@@ -18,6 +18,7 @@ pub(crate) mod create;
 pub(crate) mod diff;
 pub(crate) mod early;
 pub(crate) mod exec;
+pub(crate) mod executing;
 pub(crate) mod executions;
 pub(crate) mod export;
 pub(crate) mod find;

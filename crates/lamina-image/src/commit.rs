@@ -1,11 +1,10 @@
 //! `commit`: what a container changed becomes a layer on its image.
 //!
 //! Two steps, because the container is held still for the first only: [`Images::begin_commit`] with
-//! [`Commit::capture`] copies the changes into a file without a name; [`Commit::publish`] makes the
+//! [`Commit::capture`] copies the changes into files without a name, or shares their blocks; [`Commit::publish`] makes the
 //! layer and the image. From the first on, the operation's lease keeps what the image stands on.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
 
 use lamina_layer::CaptureError;
 use lamina_store::{Line, Operation};
@@ -15,13 +14,13 @@ use lamina_types::{DiffId, Digest, ErrorKind, ImageId, Reference};
 use crate::changes::{ChangeError, apply_changes};
 use crate::documents::{self, DocumentError, MAX_DOCUMENT};
 use crate::fault::StoreFault;
-use crate::hash::Hashing;
 use crate::images::Images;
 use crate::import::Spooled;
 use crate::keep::Came;
 use crate::layer::UnpackError;
 use crate::progress::Progress;
 use crate::publish::{config_bytes, now, rfc3339};
+use crate::spool::{Spool, SpoolWriter};
 
 /// The image that a container stands on.
 #[derive(Debug, Clone)]
@@ -107,7 +106,8 @@ pub struct Commit<'i> {
     base: Manifest,
     config: ImageConfig,
     options: CommitOptions,
-    layer: Option<Spooled>,
+    /// The new layer's tar, and its length.
+    spool: Option<(Spool, u64)>,
 }
 
 impl<'s> Images<'s> {
@@ -137,7 +137,7 @@ impl<'s> Images<'s> {
                 ..config
             },
             options,
-            layer: None,
+            spool: None,
         })
     }
 }
@@ -146,21 +146,15 @@ impl Commit<'_> {
     /// Copies the changes, which `write` writes as a layer's tar and counts the entries of.
     pub fn capture(
         &mut self,
-        write: impl FnOnce(&mut dyn Write) -> Result<u64, CaptureError>,
+        write: impl FnOnce(&mut SpoolWriter<'_>) -> Result<u64, CaptureError>,
     ) -> Result<(), CommitError> {
         let file: File = self.images.unnamed()?;
         self.images.bounds.check_space(self.images.store.root())?;
-        let mut out = BufWriter::with_capacity(1 << 18, Hashing::new(&file));
+        let mut out = SpoolWriter::new(self.images.store, file).map_err(StoreFault::from)?;
         let entries = write(&mut out)?;
-        let written = out.into_inner();
-        let (digest, size) = written
-            .map_err(|error| UnpackError::Read(error.into_error()))?
-            .finish();
+        let spool = out.finish().map_err(UnpackError::Read)?;
         // As Docker: nothing was changed, no layer is added.
-        self.layer = (entries > 0).then(|| Spooled {
-            file,
-            blob: Descriptor::new(media::OCI_LAYER, digest, size),
-        });
+        self.spool = Some(spool).filter(|_| entries > 0);
         Ok(())
     }
 
@@ -172,9 +166,10 @@ impl Commit<'_> {
     /// Makes the layer and the image, and gives it its name; durable when it returns.
     pub fn publish(mut self, progress: &dyn Progress) -> Result<ImageId, CommitError> {
         let images = self.images;
+        let layer = self.spool.take().map(spooled).transpose()?;
         let diff_ids = &mut self.config.rootfs.diff_ids;
         let mut layers = self.base.layers;
-        if let Some(layer) = &self.layer {
+        if let Some(layer) = &layer {
             let diff_id = images.take_spooled(&self.op, layer, progress)?;
             diff_ids.push(diff_id);
             layers.push(layer.blob.clone());
@@ -189,7 +184,7 @@ impl Commit<'_> {
             created_by: text(&self.options.created_by),
             author: text(&self.options.author),
             comment: text(&self.options.message),
-            empty_layer: self.layer.is_none(),
+            empty_layer: layer.is_none(),
         });
         // What Docker wrote about the container of the image below.
         for key in [
@@ -206,7 +201,7 @@ impl Commit<'_> {
         let name = self.options.name.clone();
         let name = name.unwrap_or_else(|| Images::nameless(&stored));
         images.publish(&self.op, &name, &stored)?;
-        if let Some(layer) = &self.layer {
+        if let Some(layer) = &layer {
             let diff_ids = &self.config.rootfs.diff_ids;
             let own = &diff_ids[diff_ids.len() - 1..];
             let blob = std::slice::from_ref(&layer.blob);
@@ -215,4 +210,11 @@ impl Commit<'_> {
         self.op.finish().map_err(StoreFault::from)?;
         Ok(stored.id)
     }
+}
+
+/// Names a layer's tar by what is in it: nobody is held still for that.
+fn spooled((spool, size): (Spool, u64)) -> Result<Spooled, UnpackError> {
+    let digest = spool.digest().map_err(UnpackError::Read)?;
+    let blob = Descriptor::new(media::OCI_LAYER, digest, size);
+    Ok(Spooled { spool, blob })
 }

@@ -55,6 +55,7 @@ impl Images<'_> {
                 blobs: BlobUse::Kept,
                 early: Some(early),
                 trees: None,
+                shared: None,
             };
             take_all(taker, jobs.collect(), progress)
         });

@@ -16,6 +16,7 @@ use crate::keep::Came;
 use crate::layer::{BlobSource, BlobUse, Compression, MAGIC, Origin, Taken, Taker, UnpackError};
 use crate::progress::Progress;
 use crate::publish::{config_bytes, now, rfc3339};
+use crate::spool::Spool;
 
 /// What an imported image is to be, beside its files.
 #[derive(Debug, Clone, Default)]
@@ -58,15 +59,13 @@ impl ImportError {
 /// A layer's blob in a file that has no name in the store yet.
 #[derive(Debug)]
 pub(crate) struct Spooled {
-    pub(crate) file: File,
+    pub(crate) spool: Spool,
     pub(crate) blob: Descriptor,
 }
 
 impl Origin for Spooled {
     fn open(&self, _blob: &Descriptor, offset: u64) -> Result<Box<dyn Read + '_>, UnpackError> {
-        let mut section = crate::archive::Section::of(&self.file).map_err(UnpackError::Read)?;
-        section.skip(offset);
-        Ok(Box::new(section))
+        Ok(Box::new(self.spool.read_from(offset)))
     }
 
     fn is_remote(&self) -> bool {
@@ -133,6 +132,7 @@ impl Images<'_> {
         layer: &Spooled,
         progress: &dyn Progress,
     ) -> Result<DiffId, UnpackError> {
+        let shared = layer.spool.shared();
         let taker = Taker {
             store: self.store,
             op,
@@ -140,6 +140,7 @@ impl Images<'_> {
             blobs: BlobUse::Wanted,
             early: None,
             trees: None,
+            shared: Some(&shared),
             form: self.form,
         };
         let source = BlobSource {
@@ -151,6 +152,10 @@ impl Images<'_> {
         // A plain tar's digest is its diff id, and then it may be here already.
         let plain = layer.blob.media_type == media::OCI_LAYER;
         let known = plain.then(|| DiffId(layer.blob.digest.clone()));
+        if let Some(diff_id) = known.as_ref().filter(|_| !self.keeps_given(&layer.blob)) {
+            taker.take_alone(&source, diff_id)?;
+            return Ok(diff_id.clone());
+        }
         match (taker.take(&source, known.as_ref())?, known) {
             (Taken::Unpacked(diff_id), _) | (Taken::Existed, Some(diff_id)) => Ok(diff_id),
             (Taken::Existed, None) => Err(UnpackError::Stage),
@@ -192,7 +197,8 @@ impl Images<'_> {
             }
         };
         let blob = Descriptor::new(media_type, hash.finish(), size);
-        Ok(Spooled { file, blob })
+        let spool = Spool::from(file);
+        Ok(Spooled { spool, blob })
     }
 
     /// Makes a file on the store's filesystem that is gone with the process.

@@ -73,6 +73,12 @@ impl KeepBlobs {
 }
 
 impl Images<'_> {
+    /// Returns whether the blob of a layer that is made here, a plain tar, stays with it.
+    pub(crate) fn keeps_given(&self, blob: &Descriptor) -> bool {
+        let diff_id = DiffId(blob.digest.clone());
+        self.keep_blobs.keeps(Came::Given, &blob.digest, &diff_id)
+    }
+
     /// Drops the blobs of an image that is published, as far as the policy says.
     ///
     /// A layer without a split stream keeps its blob: it could not be made again.

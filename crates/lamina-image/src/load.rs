@@ -185,6 +185,7 @@ impl Images<'_> {
                 blobs: BlobUse::Wanted,
                 early: Some(early),
                 trees: None,
+                shared: None,
                 form: self.form,
             };
             take_all(taker, jobs, progress)

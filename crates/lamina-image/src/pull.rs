@@ -225,6 +225,7 @@ impl Pull<'_> {
             blobs: self.images.keep_blobs.of_pulled(),
             early: Some(early),
             trees: Some(&trees),
+            shared: None,
             form: self.images.form,
         };
         take_all(taker, jobs, self.progress).map_err(|JobError { blob, source }| {

@@ -12,7 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use lamina_fs::{At, PathError};
+use lamina_fs::{At, PathError, Root};
 use lamina_types::ErrorKind;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, SeekFrom, Stat};
 use rustix::io::Errno;
@@ -49,12 +49,17 @@ impl ArchiveError {
 /// Tells one inode with several names from others.
 pub type LinkKey = (u64, u64);
 
+/// Gives the content of a path, so many bytes of a file, to an archive's destination, which may take
+/// it in a way of its own; returns whether it did.
+pub type TakeContent<W> = fn(&mut W, &[u8], &File, u64) -> io::Result<bool>;
+
 /// Writes inodes into a tar; an inode that was written before becomes a hard link to its first name.
 #[derive(Debug)]
 pub struct Archiver<W> {
     tar: TarWriter<W>,
     links: HashMap<LinkKey, Vec<u8>>,
     entries: u64,
+    taking: Option<(Root, TakeContent<W>)>,
 }
 
 impl<W: Write> Archiver<W> {
@@ -64,7 +69,16 @@ impl<W: Write> Archiver<W> {
             tar: TarWriter::new(out),
             links: HashMap::new(),
             entries: 0,
+            taking: None,
         }
+    }
+
+    /// Offers the contents of files to the destination before they are read; the files are those of
+    /// the same paths in `tree`, which need not be what is archived.
+    #[must_use]
+    pub(crate) fn offering(self, tree: Root, take: TakeContent<W>) -> Self {
+        let taking = Some((tree, take));
+        Self { taking, ..self }
     }
 
     /// Returns how many entries were written.
@@ -176,9 +190,14 @@ impl<W: Write> Archiver<W> {
             false => None,
         };
         match parts {
-            None => self
-                .tar
-                .file(Path::new(OsStr::from_bytes(path)), meta, size, &mut &file)?,
+            None => {
+                let taking = self.taking.as_ref();
+                let offer = |out: &mut W| match taking {
+                    Some((tree, take)) => offer(tree, *take, out, path, size),
+                    None => Ok(false),
+                };
+                self.tar.file_taken(path, meta, size, offer, &mut &file)?;
+            }
             Some(parts) => {
                 let stored = parts.iter().map(|part| part.length).sum();
                 let mut content = Parts {
@@ -193,6 +212,32 @@ impl<W: Write> Archiver<W> {
         self.entries += 1;
         Ok(true)
     }
+}
+
+/// Offers a content to the destination as the file that it has in `tree`, where it has one of its
+/// own: what only has other metadata there has its content elsewhere.
+fn offer<W>(
+    tree: &Root,
+    take: TakeContent<W>,
+    out: &mut W,
+    path: &[u8],
+    size: u64,
+) -> io::Result<bool> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let Ok(file) = tree.open(OsStr::from_bytes(path), flags) else {
+        return Ok(false);
+    };
+    let is_file =
+        FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode) == FileType::RegularFile;
+    if !is_file || is_metadata_only(&file) {
+        return Ok(false);
+    }
+    take(out, path, &File::from(file), size)
+}
+
+/// Says whether overlayfs has only copied a file's metadata up.
+fn is_metadata_only(file: &impl AsFd) -> bool {
+    rustix::fs::fgetxattr(file, "trusted.overlay.metacopy", &mut [0; 0]).is_ok()
 }
 
 /// Returns the key of an inode that has several names, as long as it is no directory.

@@ -16,7 +16,7 @@ use lamina_fs::{At, Root};
 use lamina_types::ErrorKind;
 use rustix::fs::{AtFlags, OFlags};
 
-use crate::archive::{ArchiveError, Archiver, LinkKey, attributes, link_key, meta_of};
+use crate::archive::{ArchiveError, Archiver, LinkKey, TakeContent, attributes, link_key, meta_of};
 use crate::diff::{Change, ChangeKind, DiffError, Lower, diff};
 
 /// What stands before the name of what is gone.
@@ -72,6 +72,8 @@ impl Lower for Below<'_> {
 /// Writes what `upper` changes of `below` as a layer's tar; `merged` is both, as the container sees
 /// them. Returns the stream and how many entries it has: none if nothing was changed.
 ///
+/// Contents that the upper has itself are offered to `take` first.
+///
 /// The upper may be in use; what vanishes meanwhile is left out, and a file that becomes shorter
 /// while it is read is an error.
 pub fn capture<W: Write>(
@@ -79,10 +81,15 @@ pub fn capture<W: Write>(
     below: &Root,
     merged: &Root,
     out: W,
+    take: Option<TakeContent<W>>,
 ) -> Result<(W, u64), CaptureError> {
     let changes = diff(upper, Below(below))?;
     let own = Root::from_fd(upper.try_clone_to_owned().at("open", "/")?);
     let mut archiver = Archiver::new(out);
+    if let Some(take) = take {
+        let upper = upper.try_clone_to_owned().at("open", "/")?;
+        archiver = archiver.offering(Root::from_fd(upper), take);
+    }
     if root_differs(below, merged)? {
         let root = merged.open(".", OFlags::RDONLY | OFlags::DIRECTORY)?;
         archiver.add(root.as_fd(), ".".as_ref(), b"./", None)?;

@@ -34,7 +34,7 @@ mod tar;
 mod tree;
 
 pub use apply::{Applied, ApplyError, Refusal, apply, apply_keeping};
-pub use archive::{ArchiveError, Archiver, LinkKey, link_key};
+pub use archive::{ArchiveError, Archiver, LinkKey, TakeContent, link_key};
 pub use capture::{Below, CaptureError, capture};
 pub use diff::{Change, ChangeKind, DiffError, Lower, diff};
 pub use extract::{ExtractError, extract, extract_whole};

@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 
 use lamina_fs::{Dir, LockError, PathError, Root};
-use lamina_image::{CommitBase, CommitOptions, Silent};
+use lamina_image::{CommitBase, CommitOptions, Silent, SpoolWriter};
 use lamina_layer::{CaptureError, capture};
 use lamina_monitor::LivenessError;
 use lamina_monitor::events::Kind;
@@ -112,7 +112,10 @@ impl Engine {
         };
         let (upper, below, merged) = self.trees(id)?;
         commit.capture(|out| {
-            let (_, entries) = capture(upper.as_fd(), &below, &merged, out)?;
+            let share = |out: &mut &mut SpoolWriter<'_>, path: &[u8], file: &_, size| {
+                out.share(path, file, size)
+            };
+            let (_, entries) = capture(upper.as_fd(), &below, &merged, out, Some(share))?;
             Ok::<_, CaptureError>(entries)
         })?;
         drop((held, lock));

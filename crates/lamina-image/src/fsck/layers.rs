@@ -247,6 +247,7 @@ impl Mend<'_> {
             blobs: BlobUse::Kept,
             early: None,
             trees: None,
+            shared: None,
             form,
         };
         let source = BlobSource {

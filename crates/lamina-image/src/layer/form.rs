@@ -1,5 +1,7 @@
 //! A layer's two forms in the store: a tree, or a split stream whose contents are in the pool.
 
+use std::collections::HashMap;
+use std::fs::File;
 use std::os::fd::AsFd;
 
 use lamina_layer::{Content, LayerTree, Limits, Split, SplitError};
@@ -36,7 +38,11 @@ pub(super) struct Unpack<'a> {
     pub(super) op: &'a Operation,
     pub(super) bounds: &'a Bounds,
     pub(super) early: Option<&'a Early>,
+    pub(super) shared: Option<&'a Shared<'a>>,
 }
+
+/// Contents that are files already, without a name, by their paths in the layer.
+pub(crate) type Shared<'a> = HashMap<&'a [u8], &'a File>;
 
 impl Unpack<'_> {
     /// Unpacks what `fetch` sends, in this form, into a draft that is whole but for its name.
@@ -95,7 +101,8 @@ impl Unpack<'_> {
         let ((split, tree), blocks) = stream(
             fetch,
             |tar| {
-                let mut pool = PoolWriter::new(store, op).writing_early(self.early.cloned());
+                let pool = PoolWriter::new(store, op).writing_early(self.early.cloned());
+                let mut pool = pool.sharing(self.shared);
                 let split = lamina_layer::split_with_tree(tar, file, &mut pool, &limits);
                 match (split, pool.failure()) {
                     (_, Some(failure)) => Err(failure.into()),
@@ -127,7 +134,7 @@ impl Unpack<'_> {
 /// Splits a tar that the next stage unpacks: what is wrong with the tar is better told there.
 fn split_only(
     tee: &mut Tee,
-    file: std::fs::File,
+    file: File,
     limits: &Limits,
 ) -> Result<Result<Split, UnpackError>, UnpackError> {
     match lamina_layer::split(tee, file, &mut (), limits) {

@@ -7,7 +7,7 @@ use lamina_types::DiffId;
 
 use super::UnpackError;
 use super::download::BlobSource;
-use super::form::{self, LayerForm, Unpack};
+use super::form::{self, LayerForm, Shared, Unpack};
 use super::pipe::Sink;
 use super::stream::Bounds;
 use super::trees::Trees;
@@ -48,6 +48,8 @@ pub(crate) struct Taker<'a> {
     pub(crate) early: Option<&'a Early>,
     /// Where the trees of new layers are left for whoever merges them.
     pub(crate) trees: Option<&'a Trees>,
+    /// Contents that are files already.
+    pub(crate) shared: Option<&'a Shared<'a>>,
 }
 
 impl Taker<'_> {
@@ -109,6 +111,24 @@ impl Taker<'_> {
             layers.drop_damaged(diff_id)?;
         }
         Ok(layers.contains(diff_id)?)
+    }
+
+    /// Takes a layer that is at hand and whose blob nobody wants: that is not stored for a moment.
+    pub(crate) fn take_alone(
+        &self,
+        source: &BlobSource<'_>,
+        diff_id: &DiffId,
+    ) -> Result<Taken, UnpackError> {
+        self.op.lease(&[Line::Layer(diff_id.clone())])?;
+        if self.is_here(diff_id)? {
+            return Ok(Taken::Existed);
+        }
+        let unpacked = self.unpack(source, Some(diff_id), |sink| {
+            let Some(sink) = sink else { return Ok(()) };
+            let mut reader = source.origin.open(source.blob, 0)?;
+            source.unpack_from(&mut reader, sink)
+        })?;
+        self.publish(unpacked, Some(diff_id))
     }
 
     fn fetch(&self, source: &BlobSource<'_>) -> Result<Fetch, UnpackError> {
@@ -193,6 +213,7 @@ impl Taker<'_> {
             op: self.op,
             bounds: self.bounds,
             early: self.early,
+            shared: self.shared,
         };
         let unpacked = unpack.run(self.form, |sink| fetch(Some(sink)))?;
         Ok(Taking::Draft {

@@ -13,6 +13,7 @@ use crate::images::Images;
 use crate::import::{ImportError, Spooled};
 use crate::progress::Silent;
 use crate::publish::rfc3339;
+use crate::spool::Spool;
 
 impl Images<'_> {
     /// Makes an image of the host's own programs, with `adds` beside the usual ones: programs by
@@ -35,7 +36,7 @@ impl Images<'_> {
         let (digest, size) = hashing.finish();
         let spooled = Spooled {
             blob: Descriptor::new(media::OCI_LAYER, digest, size),
-            file,
+            spool: Spool::from(file),
         };
         let created = rfc3339(gathered.tree.newest());
         let platform = Platform::host();

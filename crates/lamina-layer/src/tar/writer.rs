@@ -143,6 +143,35 @@ impl<W: Write> TarWriter<W> {
         stored: u64,
         content: &mut dyn Read,
     ) -> Result<(), WriteError> {
+        self.begin(path, kind, meta, stored)?;
+        self.content(path, stored, content)
+    }
+
+    /// Adds a file of `size` bytes which the destination may take in a way of its own: `take` tells
+    /// whether it has. Otherwise they are read from `content`.
+    pub fn file_taken(
+        &mut self,
+        path: &[u8],
+        meta: &Meta,
+        size: u64,
+        take: impl FnOnce(&mut W) -> io::Result<bool>,
+        content: &mut dyn Read,
+    ) -> Result<(), WriteError> {
+        self.begin(path, &Kind::File, meta, size)?;
+        match take(&mut self.out).map_err(WriteError::Write)? {
+            true => self.pad(size),
+            false => self.content(path, size, content),
+        }
+    }
+
+    /// Writes what stands before the content of an entry.
+    fn begin(
+        &mut self,
+        path: &[u8],
+        kind: &Kind,
+        meta: &Meta,
+        stored: u64,
+    ) -> Result<(), WriteError> {
         let bad = || WriteError::Entry {
             path: path.to_vec(),
         };
@@ -177,8 +206,7 @@ impl<W: Write> TarWriter<W> {
         self.out
             .write_all(&header)
             .and_then(|()| self.out.write_all(&map))
-            .map_err(WriteError::Write)?;
-        self.content(&path, stored, content)
+            .map_err(WriteError::Write)
     }
 
     /// Ends the archive and gives the stream back, flushed.

@@ -6,6 +6,7 @@
 //! 3  a marker in unsynced/, then every link    (shared store lock: a sync sees all or none)
 //! ```
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd};
@@ -48,6 +49,7 @@ pub struct PoolWriter<'a> {
     store: &'a Store,
     op: &'a Operation,
     early: Option<Early>,
+    shared: Option<&'a HashMap<&'a [u8], &'a File>>,
     current: Option<Current>,
     pending: Vec<Pending>,
     /// How many bytes of the batch have no file yet.
@@ -65,6 +67,8 @@ enum Current {
     /// In the buffers that it came in.
     Held(Vec<Bytes>),
     File(File),
+    /// In a file that has it already.
+    Shared(File),
     /// With the regions that are left.
     Parts(File, Vec<SparsePart>),
 }
@@ -86,6 +90,7 @@ impl<'a> PoolWriter<'a> {
             store,
             op,
             early: None,
+            shared: None,
             current: None,
             pending: Vec::new(),
             held: 0,
@@ -100,6 +105,13 @@ impl<'a> PoolWriter<'a> {
     #[must_use]
     pub fn writing_early(self, early: Option<Early>) -> Self {
         Self { early, ..self }
+    }
+
+    /// Takes the contents of these paths as the files they are, without a name and on the store's
+    /// filesystem, instead of writing them; nobody else may write into those.
+    #[must_use]
+    pub fn sharing(self, shared: Option<&'a HashMap<&'a [u8], &'a File>>) -> Self {
+        Self { shared, ..self }
     }
 
     /// Stores what is left and returns what each content takes on the disk, in units of 512 bytes,
@@ -213,7 +225,7 @@ impl<'a> PoolWriter<'a> {
     /// Gives a content its file, whole and sealed, without a name.
     fn write(&self, one: Pending, batch: Batch) -> Result<(usize, ObjectId, u64, File), PoolError> {
         let file = match one.content {
-            Current::File(file) | Current::Parts(file, _) => file,
+            Current::File(file) | Current::Shared(file) | Current::Parts(file, _) => file,
             Current::Held(pieces) => self.file_of(&pieces)?,
         };
         let seal = Seal {
@@ -294,6 +306,9 @@ impl<'a> PoolWriter<'a> {
             let parts = parts.iter().rev().copied().collect();
             return Ok(Current::Parts(file, parts));
         }
+        if let Some(file) = self.shared.and_then(|files| files.get(&*entry.path)) {
+            return Ok(Current::Shared(file.try_clone().at("duplicate", at())?));
+        }
         if entry.stored > self.in_memory() {
             return Ok(Current::File(unnamed(self.store)?));
         }
@@ -314,7 +329,7 @@ impl Bodies for PoolWriter<'_> {
 
     fn data(&mut self, bytes: Bytes) -> io::Result<()> {
         let written = match &mut self.current {
-            None => Ok(()),
+            None | Some(Current::Shared(_)) => Ok(()),
             Some(Current::Held(pieces)) => {
                 pieces.push(bytes);
                 Ok(())

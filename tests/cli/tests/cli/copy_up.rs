@@ -51,6 +51,17 @@ fn privileged_a_changed_byte_shares_its_file_where_the_filesystem_can() {
     assert!(changes.contains(&format!("C {base}")), "{changes}");
     let first = ["run", "--rm", "app", "head", "-c", "1", &base];
     assert_ne!(host.ok(&first), "x");
+    // Nor does an image of it cost what is in it.
+    let before = taken(&disk);
+    host.ok(&["commit", "editor", "edited"]);
+    let cost = taken(&disk).saturating_sub(before);
+    assert!(cost < LARGE as u64 / 4, "{cost}");
+    host.ok(&["rm", "--now", "editor"]);
+    assert_eq!(
+        host.ok(&["run", "--rm", "edited", "head", "-c", "1", &base]),
+        "x"
+    );
+    host.ok(&["fsck", "--quiet"]);
     host.remove_containers();
     drop(disk);
     host.sweep();

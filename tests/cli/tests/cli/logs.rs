@@ -1,5 +1,6 @@
 //! `--log-driver`, `--log-opt`, and `logs` of what they keep.
 
+use std::fs::{read_dir, read_to_string};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
@@ -10,7 +11,8 @@ use insta::assert_snapshot;
 use lamina_cli_tests::{past_events, transcript};
 use lamina_testkit::{Host, Outcome};
 
-use crate::wait_for;
+use crate::restart::monitor_of;
+use crate::{wait_for, wait_until};
 
 #[test]
 fn privileged_output_goes_where_it_was_asked_to_go() {
@@ -354,6 +356,36 @@ fn privileged_output_that_the_disk_refuses_is_told_of() {
         let unmounted = Outcome::of(Command::new("umount").arg(&log));
         (unmounted.code == 0).then_some(())
     });
+    host.remove_containers();
+    host.sweep();
+}
+
+#[test]
+fn privileged_a_line_without_an_end_fills_no_memory() {
+    const LENGTH: usize = 24 << 20;
+    let host = Host::new();
+    let script = format!("head -c {LENGTH} /dev/zero | tr '\\0' x; echo; sleep 1000");
+    let run = ["run", "-d", "--name", "box"];
+    let options = ["--log-opt", "max-size=4m", "--log-opt", "max-file=20"];
+    host.ok(&[&run[..], &options, &["minimal", "sh", "-c", &script]].concat());
+    let mut line = String::new();
+    wait_until("all of it is in the log", || {
+        line = host.lamina(&["logs", "box"]).stdout.trim_end().to_owned();
+        line.len() == LENGTH
+    });
+    assert!(line.bytes().all(|byte| byte == b'x'));
+    // It went on in further files, in the middle of the line.
+    let path = host.ok(&["inspect", "-f", "{{.LogPath}}", "box"]);
+    let folder = read_dir(Path::new(&path).parent().unwrap()).unwrap();
+    let files = folder.flatten().map(|entry| entry.file_name());
+    let files = files.filter(|name| name.to_string_lossy().starts_with("json."));
+    assert!(files.count() >= 5, "{path}");
+    let monitor = monitor_of(&host, "box");
+    let rollup = read_to_string(format!("/proc/{monitor}/smaps_rollup")).unwrap();
+    let private = rollup.lines().filter(|line| line.starts_with("Private_"));
+    let kib = private.filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+    // A debug build's own pages are among them.
+    assert!(kib.sum::<u64>() < 1024, "{rollup}");
     host.remove_containers();
     host.sweep();
 }

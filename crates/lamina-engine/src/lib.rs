@@ -91,8 +91,8 @@ pub use prune::{
 };
 pub use record::{ImageUse, Record, RecordError, VolumeUse};
 pub use request::{
-    CreateRequest, HealthRequest, IsolationRequest, NamespaceMode, NetworkMode, ProcessRequest,
-    PullPolicy, SeccompMode, VolumesFrom,
+    Connected, CreateRequest, HealthRequest, IsolationRequest, NamespaceMode, NetworkMode,
+    ProcessRequest, PullPolicy, SeccompMode, VolumesFrom,
 };
 pub use rootfs::RootfsError;
 pub use selinux::LabelError;

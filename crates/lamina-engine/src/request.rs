@@ -137,6 +137,8 @@ pub struct ProcessRequest {
     pub tty: bool,
     /// Whether stdin is kept open.
     pub stdin: bool,
+    /// The streams that were asked to be connected from the start.
+    pub attached: Connected,
     /// Whether a tiny init reaps for the program (`--init`).
     pub init: bool,
     /// The signal that stops it; `None` is the image's, else SIGTERM.
@@ -148,6 +150,37 @@ pub struct ProcessRequest {
     pub ulimits: Vec<Ulimit>,
     /// The adjustment of the OOM score, -1000 to 1000.
     pub oom_score_adj: Option<i32>,
+}
+
+/// Standard streams of a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Connected {
+    /// Its input.
+    pub stdin: bool,
+    /// Its output.
+    pub stdout: bool,
+    /// Its error output.
+    pub stderr: bool,
+}
+
+impl Connected {
+    /// None of them: the container runs in the background.
+    pub const NONE: Self = Self {
+        stdin: false,
+        stdout: false,
+        stderr: false,
+    };
+}
+
+/// What is connected where nobody says otherwise.
+impl Default for Connected {
+    fn default() -> Self {
+        Self {
+            stdin: false,
+            stdout: true,
+            stderr: true,
+        }
+    }
 }
 
 /// How far a container is separated from the host.

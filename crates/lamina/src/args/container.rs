@@ -22,9 +22,6 @@ pub(crate) struct RunArgs {
           default_value_t = true, value_name = "BOOL", hide_possible_values = true,
           action = ArgAction::Set)]
     pub(crate) sig_proxy: bool,
-    /// Attach to STDIN, STDOUT or STDERR
-    #[arg(short, long, value_name = "STREAM")]
-    pub(crate) attach: Vec<Stream>,
     /// Show every step of the start: what, why, the equivalent command, and the time it took
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "text",
           value_name = "FORMAT")]
@@ -94,6 +91,9 @@ pub(crate) struct ContainerArgs {
           default_value_t = false, hide_default_value = true, hide_possible_values = true,
           value_name = "BOOL", action = ArgAction::Set)]
     pub(crate) rm: bool,
+    /// Attach to STDIN, STDOUT or STDERR
+    #[arg(short, long, value_name = "STREAM")]
+    pub(crate) attach: Vec<Stream>,
     /// Restart policy to apply when a container exits: no, on-failure, on-failure:N, always, unless-stopped
     #[arg(long, value_name = "POLICY", default_value = "no")]
     pub(crate) restart: String,

@@ -2,8 +2,8 @@
 
 use std::io;
 
+use lamina_engine::{Connected, StartError, StartOptions};
 use lamina_engine::{CreateError, CreateRequest, Engine, Finished, RunError, Running};
-use lamina_engine::{StartError, StartOptions};
 use lamina_monitor::SessionError;
 use lamina_types::explain::Explainer;
 use lamina_types::{ErrorKind, Signal};
@@ -39,13 +39,16 @@ impl Verb for CreateArgs {
 
 impl Verb for RunArgs {
     fn run(self, app: &App) -> Outcome<u8> {
-        if self.detach && !self.attach.is_empty() {
+        if self.detach && !self.container.attach.is_empty() {
             let text = "conflicting options: cannot specify both --attach and --detach";
             return Err(Failure::said(ErrorKind::InvalidArgument, text));
         }
         let config = app.config()?;
-        let request = meant(&self.container, app, &config)
+        let mut request = meant(&self.container, app, &config)
             .map_err(|failure| failure.exits(exit_codes::ENGINE))?;
+        if self.detach {
+            request.process.attached = Connected::NONE;
+        }
         let foreground = match self.detach {
             true => None,
             false => Some(self.foreground()?),
@@ -96,7 +99,8 @@ impl Verb for RunArgs {
 impl RunArgs {
     /// Returns what is connected to the terminal, and checks that it can be.
     fn foreground(&self) -> Outcome<Foreground> {
-        let wanted = |stream| self.attach.is_empty() || self.attach.contains(&stream);
+        let wanted =
+            |stream| self.container.attach.is_empty() || self.container.attach.contains(&stream);
         let stdin = self.container.interactive && wanted(Stream::Stdin);
         foreground::keys(&self.detach_keys).map_err(|failure| failure.exits(exit_codes::ENGINE))?;
         Foreground::new(stdin, self.container.tty, &self.detach_keys, self.sig_proxy)
@@ -106,7 +110,11 @@ impl RunArgs {
     /// Returns whether what the container prints is seen here; else its id is, as `-d` shows it.
     fn shows_output(&self) -> bool {
         let outputs = [Stream::Stdout, Stream::Stderr];
-        self.detach || self.attach.is_empty() || outputs.iter().any(|one| self.attach.contains(one))
+        self.detach
+            || self.container.attach.is_empty()
+            || outputs
+                .iter()
+                .any(|one| self.container.attach.contains(one))
     }
 
     fn start(

@@ -11,12 +11,12 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::Path;
 
+use lamina_engine::{Connected, LogRequest, PullPolicy, SeccompMode, VolumesFrom};
 use lamina_engine::{CreateRequest, IsolationRequest, NamespaceMode, NetworkMode, ProcessRequest};
-use lamina_engine::{LogRequest, PullPolicy, SeccompMode, VolumesFrom};
 use lamina_types::mount::MountSpec;
 use lamina_types::{ErrorKind, RestartPolicy, UserSpec};
 
-use crate::args::ContainerArgs;
+use crate::args::{ContainerArgs, Stream};
 use crate::environment::Environment;
 use crate::exit_codes;
 use crate::failure::{Failure, Outcome};
@@ -151,12 +151,24 @@ fn process(
         group_add: process.group_add.clone(),
         tty: args.tty,
         stdin: args.interactive,
+        attached: attached(args),
         init: process.init,
         stop_signal: parsed("--stop-signal", process.stop_signal.as_deref())?,
         stop_timeout: process.stop_timeout,
         ulimits: all_parsed("--ulimit", &process.ulimit)?,
         oom_score_adj: process.oom_score_adj,
     })
+}
+
+/// Returns what is connected: what was named, and the input that is kept open.
+fn attached(args: &ContainerArgs) -> Connected {
+    let is_named = |stream| args.attach.contains(&stream);
+    let unnamed = args.attach.is_empty();
+    Connected {
+        stdin: args.interactive || is_named(Stream::Stdin),
+        stdout: unnamed || is_named(Stream::Stdout),
+        stderr: unnamed || is_named(Stream::Stderr),
+    }
 }
 
 /// Reads `--user`; an empty one is none.

@@ -242,6 +242,9 @@ pub(crate) struct AttachArgs {
     /// Do not attach STDIN
     #[arg(long)]
     pub(crate) no_stdin: bool,
+    /// Number of lines to show of what was printed before, or "all"; on a terminal 10, else none
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub(crate) tail: Option<String>,
     /// Proxy all received signals to the process
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
           default_value_t = true, value_name = "BOOL", hide_possible_values = true,

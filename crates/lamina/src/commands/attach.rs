@@ -1,7 +1,8 @@
 //! `attach`.
 
-use lamina_engine::AttachError;
-use lamina_monitor::{Relayed, SessionError};
+use lamina_engine::{AttachError, Engine, LogsError, LogsOptions};
+use lamina_monitor::{Relayed, SessionError, Time};
+use lamina_types::ContainerId;
 use rustix::io::Errno;
 
 use crate::app::App;
@@ -9,8 +10,13 @@ use crate::args::AttachArgs;
 use crate::cli::Verb;
 use crate::commands::containers::find;
 use crate::commands::foreground::Foreground;
+use crate::commands::logs;
 use crate::exit_codes;
 use crate::failure::{Failure, Outcome};
+use crate::ui::out_is_terminal;
+
+/// How many lines of what was printed before are shown on a terminal.
+const ON_A_TERMINAL: u64 = 10;
 
 impl Verb for AttachArgs {
     fn run(self, app: &App) -> Outcome<u8> {
@@ -27,6 +33,7 @@ impl Verb for AttachArgs {
             self.sig_proxy,
         )?;
         let signals = foreground.take_signals()?;
+        self.show_earlier(&engine, &id)?;
         let relayed =
             foreground.relay(Some(&signals), |stdio| engine.relay(&mut attached, stdio))?;
         match relayed {
@@ -42,6 +49,32 @@ impl Verb for AttachArgs {
             })) => Err(Failure::printed().exits(exit_codes::BROKEN_PIPE)),
             Err(error) => Err(Failure::from(error)),
         }
+    }
+}
+
+impl AttachArgs {
+    /// Shows the end of what was printed before: who comes late would look at nothing until more
+    /// is printed. What comes in the moment between both may be shown twice, and is never lost.
+    fn show_earlier(&self, engine: &Engine, id: &ContainerId) -> Outcome {
+        let tail = match &self.tail {
+            Some(text) => logs::tail(text),
+            None if out_is_terminal() => Some(ON_A_TERMINAL),
+            None => return Ok(()),
+        };
+        let options = LogsOptions {
+            tail,
+            until: Some(Time::now()),
+            ..LogsOptions::default()
+        };
+        let entries = match engine.logs(id, options) {
+            Err(LogsError::Unreadable) if self.tail.is_none() => return Ok(()),
+            other => other.map_err(Failure::from)?,
+        };
+        for entry in entries {
+            let entry = entry.map_err(Failure::from)?;
+            logs::write(entry.stream, &entry.content)?;
+        }
+        Ok(())
     }
 }
 

@@ -147,7 +147,7 @@ fn wanted(text: &str, line: Vec<Entry>) -> Vec<Entry> {
 }
 
 /// Writes what the program wrote, where it wrote it: its own bytes, as if it ran here.
-fn write(stream: Stream, bytes: &[u8]) -> Outcome {
+pub(super) fn write(stream: Stream, bytes: &[u8]) -> Outcome {
     match stream {
         Stream::Stdout => ui::out_bytes(bytes),
         Stream::Stderr => io::stderr()
@@ -157,7 +157,7 @@ fn write(stream: Stream, bytes: &[u8]) -> Outcome {
 }
 
 /// Reads `--tail`; what is no number, or a negative one, is everything, as with Docker.
-fn tail(text: &str) -> Option<u64> {
+pub(super) fn tail(text: &str) -> Option<u64> {
     text.parse().ok()
 }
 

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use lamina_testkit::Host;
 
+use crate::wait_until;
+
 fn attach(host: &Host) -> Child {
     let mut command = host.command(&["attach", "echo"]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -59,6 +61,24 @@ fn privileged_many_attach_to_a_container() {
         assert_eq!(client.wait().unwrap().code(), Some(5));
     }
     assert_eq!(host.ok(&["wait", "echo"]).trim(), "5");
+    host.remove_containers();
+    host.sweep();
+}
+
+#[test]
+fn privileged_who_comes_late_sees_the_end_of_what_was_printed() {
+    let host = Host::new();
+    let script = "echo 1; echo 2; echo 3; read a; echo got $a; exit 4";
+    let run = ["run", "-d", "-i", "--name", "late"];
+    host.ok(&[&run[..], &["minimal", "sh", "-c", script]].concat());
+    wait_until("its output", || host.ok(&["logs", "late"]) == "1\n2\n3");
+    let mut command = host.command(&["attach", "--tail", "2", "late"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut client = command.spawn().unwrap();
+    client.stdin.take().unwrap().write_all(b"go\n").unwrap();
+    let output = client.wait_with_output().unwrap();
+    assert_eq!(output.stdout, b"2\n3\ngot go\n");
+    assert_eq!(output.status.code(), Some(4));
     host.remove_containers();
     host.sweep();
 }

@@ -27,13 +27,32 @@ pub(crate) enum Door {
 }
 
 /// Opens `binary` to be executed from, read-only for all who will ever reach it.
+///
+/// A process that came through a door itself, as what a monitor executes does, opens the same again:
+/// the path may lead to another program by now.
 pub(crate) fn open(binary: &Path) -> Result<(OwnedFd, Door), PathError> {
+    if let Some(own) = own() {
+        return Ok(own);
+    }
     match clone_mount(binary) {
         Ok(fd) => Ok((fd, Door::MountClone)),
         Err(Errno::NOENT) => Err(Errno::NOENT).at("open", binary),
         // No right to clone this mount (another user namespace's), or a kernel before 5.12.
         Err(_) => Ok((sealed_copy(binary)?, Door::SealedCopy)),
     }
+}
+
+/// Returns the door that this process came through: its program has no path, or is in memory.
+fn own() -> Option<(OwnedFd, Door)> {
+    let exe = rustix::fs::readlink(c"/proc/self/exe", Vec::new()).ok()?;
+    let door = match exe.to_bytes() {
+        b"/" | b"/ (deleted)" => Door::MountClone,
+        path if path.starts_with(b"/memfd:lamina") => Door::SealedCopy,
+        _ => return None,
+    };
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let fd = openat(CWD, c"/proc/self/exe", flags, Mode::empty()).ok()?;
+    Some((fd, door))
 }
 
 fn clone_mount(binary: &Path) -> Result<OwnedFd, Errno> {

@@ -117,9 +117,14 @@ impl Environment {
     /// Returns the path of this binary.
     ///
     /// What a monitor executes comes out of a mount that has no place, or out of memory: then it is
-    /// the name that the monitor gave it.
+    /// the name that the monitor gave it. Where another one was installed over it since it was
+    /// started, it is that one's.
     pub(crate) fn binary(&self) -> io::Result<PathBuf> {
         let binary = std::env::current_exe()?;
+        let path = binary
+            .to_str()
+            .and_then(|path| path.strip_suffix(" (deleted)"));
+        let binary = path.map(PathBuf::from).unwrap_or(binary);
         if binary.file_name().is_some() && !binary.starts_with("/memfd:lamina") {
             return Ok(binary);
         }

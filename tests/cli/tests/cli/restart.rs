@@ -1,16 +1,18 @@
 //! Restart policies: what ends is started again, until somebody stops it.
 
-use std::fs::{File, read_to_string};
+use std::fs::{File, copy, read_to_string, remove_file};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use insta::assert_snapshot;
 use lamina_cli_tests::transcript;
-use lamina_testkit::Host;
+use lamina_testkit::{Host, binary};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+
+use crate::wait_until;
 
 /// The status of a container as `inspect` tells it.
 pub(crate) fn status(host: &Host, name: &str) -> String {
@@ -276,4 +278,38 @@ fn bad_policies_are_refused_in_dockers_words() {
     ! error: conflicting options: cannot specify both --restart and --rm
     [exit 125]
     ");
+}
+
+#[test]
+fn privileged_a_container_outlives_the_program_that_started_it() {
+    let host = Host::new();
+    // Somebody installs another version while it runs, and that one is broken.
+    let installed = host.folder().join("lamina");
+    copy(binary(), &installed).unwrap();
+    let script = "while ! [ -e /go ]; do sleep 0.01; done; rm /go; echo over; exit 3";
+    let mut run = Command::new(&installed);
+    host.environment(&mut run);
+    run.args(["run", "-d", "--name", "one", "--restart", "on-failure:1"]);
+    run.args(["--health-cmd", "true", "--health-interval", "50ms"]);
+    let run = run.args(["minimal", "sh", "-c", script]).output().unwrap();
+    assert!(run.status.success(), "{run:?}");
+    remove_file(&installed).unwrap();
+    let mut broken = File::create(&installed).unwrap();
+    broken.write_all(b"no program").unwrap();
+    let is = |format: &str, wanted: &str| {
+        wait_until(wanted, || {
+            host.ok(&["inspect", "-f", format, "one"]) == wanted
+        });
+    };
+    is("{{.State.Health.Status}}", "healthy");
+    host.ok(&["exec", "one", "touch", "/go"]);
+    is(
+        "{{.RestartCount}} {{.State.Status}} {{.State.Health.Status}}",
+        "1 running healthy",
+    );
+    host.ok(&["exec", "one", "touch", "/go"]);
+    wait_for_status(&host, "one", "exited");
+    assert_eq!(host.ok(&["logs", "one"]), "over\nover");
+    assert_eq!(host.ok(&["wait", "one"]), "3");
+    clear(&host);
 }

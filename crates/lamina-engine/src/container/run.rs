@@ -162,6 +162,8 @@ impl Engine {
                 self.note_container(&container.record, "detach", &[]);
                 return Ok(Finished::Detached);
             }
+            // Nobody saw how it ended: the command has no code for that but its own.
+            Relayed::Exit(exit) if exit.unknown => return Err(SessionError::Gone),
             Relayed::Exit(exit) => exit,
         };
         let cleanup = match is_left_to_monitor {
